@@ -1,0 +1,101 @@
+"""Adapters: one file per dataset turns its native layout into `Sample` rows, and says no more.
+
+An entry is a module with ``ADAPTER``. `scan` lists presentations without decoding any; `boxes`
+reads the dataset's own face annotation for one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from scf_pipeline.schema import Sample
+
+
+class Box(NamedTuple):
+    """A face box in pixels of the picture as it is shown, i.e. after rotation."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class Frame(NamedTuple):
+    """Size of the pictures of one sample, in pixels, after rotation."""
+
+    width: int
+    height: int
+
+
+BoxReader = Callable[[Path, str, Frame], Mapping[int, Box]]
+"""(dataset root, media_path, frame size) -> box of each annotated frame; a picture is frame 0."""
+
+
+def no_boxes(root: Path, media_path: str, frame: Frame) -> Mapping[int, Box]:
+    """Return no box: the dataset ships none."""
+    del root, media_path, frame
+    return {}
+
+
+def upright(media_path: str) -> int:
+    """Return 0: pictures are upright once the container's own rotation tag is applied."""
+    del media_path
+    return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """What the pipeline knows of one dataset."""
+
+    title: str
+    """Name as its authors write it."""
+
+    citation: str
+    """Authors and year."""
+
+    license: str
+    """Terms of use, in a few words."""
+
+    obtain: str
+    """How to get it."""
+
+    layout: str
+    """The native tree, for people."""
+
+    bona_fide: int | None
+    """Published number of bona fide samples; ``None`` for a user's own folder."""
+
+    attack: int | None
+    """Published number of attack samples."""
+
+    scan: Callable[[Path], Iterator[Sample]]
+    """Yield every sample below a root, in a stable order."""
+
+    boxes: BoxReader = no_boxes
+    """Read the face boxes that the dataset ships for one sample."""
+
+    rotation: Callable[[str], int] = upright
+    """Degrees counter-clockwise to turn a sample's frames, beyond what a rotation tag says."""
+
+    is_cropped: bool = False
+    """Whether pictures are face crops already, to be taken whole."""
+
+
+def box_from_eyes(right: tuple[float, float], left: tuple[float, float]) -> Box:
+    """Return the face box that two eye centres imply.
+
+    The box is square, 2.2 eye distances wide, and the eyes lie at 38 % of its height: the
+    proportions of a frontal face box from forehead to chin.
+
+    Args:
+        right: Centre of the subject's right eye (smaller x in the picture), in pixels.
+        left: Centre of the subject's left eye.
+    """
+    distance = max(1.0, ((left[0] - right[0]) ** 2 + (left[1] - right[1]) ** 2) ** 0.5)
+    side = 2.2 * distance
+    middle_x, middle_y = (right[0] + left[0]) / 2, (right[1] + left[1]) / 2
+    x0, y0 = middle_x - side / 2, middle_y - 0.38 * side
+    return Box(x0, y0, x0 + side, y0 + side)

@@ -1,0 +1,98 @@
+"""Captioners: one file per backend turns pictures into sentences.
+
+An entry is a module with ``BACKEND``. Importing this package imports neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Which weights to caption with."""
+
+    backend: str
+    """Entry of this package, e.g. ``blip2``."""
+
+    location: str
+    """Checkpoint folder, or hub id."""
+
+    revision: str
+    """Hash of the folder's weights, or the pinned revision of a hub id."""
+
+    @property
+    def name(self) -> str:
+        """``<backend>@<revision>``, as the `captioner` column holds it."""
+        return f"{self.backend}@{self.revision}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption:
+    """One caption and how sure the model was of it."""
+
+    text: str
+    """Post-processed: no prompt echo, single spaces, no final full stop."""
+
+    num_tokens: int
+    """Tokens generated, the end token excluded."""
+
+    mean_log_probability: float
+    """Mean over the generated tokens, in nats, under the model's own distribution."""
+
+
+class Captioner(Protocol):
+    """A loaded captioner. One instance lives in each worker."""
+
+    def caption(
+        self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool = False
+    ) -> list[Caption]:
+        """Caption one batch.
+
+        Args:
+            pictures: RGB, (H, W, 3) each; sizes may differ.
+            seeds: One for each picture, 64 bits, so that sampling depends on neither batch nor
+                worker. Unused where decoding is deterministic.
+            insist: Whether to decode with a repetition penalty of 1.2, after a degenerate caption.
+
+        Returns:
+            One caption for each picture, in order.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A way to run captioning checkpoints."""
+
+    title: str
+    """What it is, in a few words."""
+
+    prompt: str
+    """Prompt of checkpoints that bring none of their own."""
+
+    resolve: Callable[[str], Model]
+    """Turn a folder or ``hub-id@revision`` into a `Model`; raise `CaptionerError` if it cannot."""
+
+    load: Callable[[Model], Captioner]
+    """Load the weights; called once in each worker."""
+
+
+def is_degenerate(text: str) -> bool:
+    """Tell whether a caption is empty or loops: holds some three words in a row three times."""
+    words = text.lower().split()
+    if not words:
+        return True
+    triples = list(zip(words, words[1:], words[2:], strict=False))
+    return any(triples.count(triple) >= 3 for triple in set(triples))
+
+
+def is_folder(location: str) -> bool:
+    """Tell whether a model's location is a folder on this machine rather than a hub id."""
+    return Path(location).expanduser().is_dir()

@@ -1,0 +1,154 @@
+"""The rows of every table: `Sample` as adapters yield it, and the Arrow schema of each stage."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+from ifas_model.vocabulary import Label, PaiSpecies, Split
+
+
+class Reject(StrEnum):
+    """Why a row goes no further."""
+
+    MISSING = "missing"
+    """The annotation names a media file that is not on disk."""
+    UNREADABLE = "unreadable"
+    """The media file is damaged, disguised, oversized or of no known format."""
+    NO_FRAME = "no_frame"
+    """The video decodes to no frame."""
+    DEGENERATE = "degenerate"
+    """The captioner gave an empty or looping caption, twice."""
+    NO_KEYWORD = "no_keyword"
+    """The caption does not name its own attack (Algorithm 1, line 5)."""
+    CONFLICT = "conflict"
+    """The caption also names another attack, and the dictionary's policy drops such captions."""
+
+
+FAILURES = frozenset({Reject.MISSING, Reject.UNREADABLE, Reject.NO_FRAME})
+"""Rejections that speak of broken input; the others are decisions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One presentation as its dataset ships it: a photo, or one video."""
+
+    sample_id: str
+    """Stable id, ``<dataset>/<path without suffix>``; never derived from scan order."""
+
+    dataset: str
+    """Adapter name, e.g. ``oulu_npu``."""
+
+    media_path: str
+    """Path relative to the dataset root, POSIX separators; a folder where frames are files."""
+
+    split: Split
+    """Train, dev or test, as the dataset defines it."""
+
+    subject_id: str | None
+    """Identity, unique within the dataset; ``None`` when the dataset does not say."""
+
+    label: Label
+    """Bona fide or attack."""
+
+    pai_species: PaiSpecies | None
+    """``None`` exactly when `label` is bona fide."""
+
+    fine_type: str | None
+    """Our finer kind, e.g. ``replay_photo``; ``None`` exactly when `label` is bona fide."""
+
+    native_label: str
+    """The dataset's own wording, verbatim, so that no distinction is lost."""
+
+    def __post_init__(self) -> None:
+        bona_fide = self.label is Label.BONA_FIDE
+        for name in ("pai_species", "fine_type"):
+            value = getattr(self, name)
+            if (value is None) is not bona_fide:
+                raise ValueError(
+                    f"`{name}` must be None exactly for bona fide samples, "
+                    f"but is {value!r} with label {self.label!r} in {self.sample_id!r}."
+                )
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+_IDENTITY = [
+    _required("dataset", pa.string()),
+    _required("split", pa.string()),
+    pa.field("subject_id", pa.string()),
+    _required("label", pa.string()),
+    pa.field("pai_species", pa.string()),
+    pa.field("fine_type", pa.string()),
+]
+_REJECT = pa.field("reject", pa.string())
+
+SAMPLE_SCHEMA = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        *_IDENTITY,
+        _required("native_label", pa.string()),
+        _required("media_path", pa.string()),
+        pa.field("media_bytes", pa.int64()),
+        _REJECT,
+    ]
+)
+"""Rows of ingest. `media_bytes` is the size found on disk, null where there is no file."""
+
+FACE_SCHEMA = pa.schema(
+    [
+        _required("face_id", pa.string()),
+        _required("sample_id", pa.string()),
+        *_IDENTITY,
+        _required("native_label", pa.string()),
+        _required("frame", pa.int32()),
+        pa.field("box", pa.list_(pa.int32(), 4)),
+        pa.field("box_source", pa.string()),
+        pa.field("image", pa.binary()),
+        pa.field("sha256", pa.string()),
+        _REJECT,
+    ]
+)
+"""Rows of crop. `image` is a square RGB PNG; `box` is x0, y0, x1, y1 in source pixels."""
+
+CAPTION_SCHEMA = pa.schema(
+    [
+        _required("face_id", pa.string()),
+        _required("sample_id", pa.string()),
+        *_IDENTITY,
+        pa.field("caption", pa.string()),
+        pa.field("num_tokens", pa.int32()),
+        pa.field("mean_log_probability", pa.float32()),
+        _required("captioner", pa.string()),
+        _REJECT,
+    ]
+)
+"""Rows of caption. `mean_log_probability` is in nats for each token, under the plain model."""
+
+FILTER_SCHEMA = pa.schema(
+    [
+        *CAPTION_SCHEMA,
+        pa.field("keywords", pa.list_(pa.string())),
+        pa.field("other_keywords", pa.list_(pa.string())),
+    ]
+)
+"""Rows of filter: hits of the caption's own species, and of every other one."""
+
+
+def is_held_out(dataset: str, subject: str, fraction: float) -> bool:
+    """Tell whether a subject is kept away from the spoof-aware captioner's training.
+
+    The answer depends on the names alone, so that finetune and audit agree on any machine.
+
+    Args:
+        dataset: Adapter name.
+        subject: `subject_id`, or `sample_id` where the dataset names no subject.
+        fraction: Share of subjects to hold out, in [0, 1].
+    """
+    digest = hashlib.sha256(f"{dataset}/{subject}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < fraction * 2**64
