@@ -1,0 +1,119 @@
+"""Engines run kernels over parts; nothing else about a cluster is visible to the stages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import pyarrow as pa
+
+T = TypeVar("T")
+
+Kernel = Callable[[pa.Table], pa.Table]
+"""A pure function from one part's rows to the next stage's rows."""
+
+Write = Callable[[int, pa.Table], None]
+"""Store a part under its number; called in the worker."""
+
+
+class Part(Protocol):
+    """A numbered unit of work; small to send, read where it is worked on."""
+
+    @property
+    def number(self) -> int:
+        """Number of the part; its output has the same."""
+        ...
+
+    def read(self) -> pa.Table:
+        """Return the rows to work on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one worker needs."""
+
+    cpus: float = 1
+    """CPU cores; numerical libraries in the worker use as many threads."""
+
+    gpus: float = 0
+    """GPUs, a fraction where workers share one."""
+
+
+class Engine(Protocol):
+    """A place to run kernels."""
+
+    def map_parts(
+        self,
+        make_kernel: Callable[[], Kernel],
+        parts: Sequence[Part],
+        write: Write,
+        resources: Resources,
+    ) -> Iterator[int]:
+        """Work on parts and yield their numbers as they finish, in any order.
+
+        Args:
+            make_kernel: Builds the kernel; runs once in each worker, so weights load once.
+            parts: What to work on.
+            write: Stores a finished part.
+            resources: What one worker needs.
+        """
+        ...
+
+    def call(self, function: Callable[..., T], resources: Resources, **arguments: object) -> T:
+        """Run one task on one worker and return its result.
+
+        Args:
+            function: A module-level function.
+            resources: What the task needs.
+            arguments: Keyword arguments of the function, picklable.
+        """
+        ...
+
+
+def choose(workers: int, *, gpus_per_worker: float = 0) -> Engine:
+    """Return the engine for a number of workers: 0 is this process, more are Ray actors."""
+    if workers == 0:
+        from scf_pipeline.engine.local import LocalEngine
+
+        return LocalEngine()
+    from scf_pipeline.engine.ray import RayEngine
+
+    return RayEngine(workers=workers, gpus_per_worker=gpus_per_worker)
+
+
+def limit_threads(cpus: float) -> None:
+    """Let numerical libraries of this process use as many threads as it was given cores.
+
+    One and two threads give different last bits, hence other weights and captions: both engines
+    must agree. Libraries that load later read the environment; torch, if loaded, is told.
+    """
+    threads = max(1, int(cpus))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(threads)
+
+
+def work(kernel: Kernel, part: Part, write: Write) -> None:
+    """Run one part; an unexpected failure names the part and its first row.
+
+    Raises:
+        RuntimeError: If the kernel fails in a way that no `ScfError` describes.
+    """
+    from scf_pipeline.errors import ScfError
+
+    rows = part.read()
+    try:
+        result = kernel(rows)
+    except ScfError:
+        raise
+    except Exception as error:
+        first = rows.column(0)[0].as_py() if rows.num_rows else "none"
+        raise RuntimeError(
+            f"Part {part.number} ({rows.num_rows} rows, the first is {first!r}) failed: {error}"
+        ) from error
+    write(part.number, result)

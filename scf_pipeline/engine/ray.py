@@ -1,0 +1,159 @@
+"""The engine of a Ray cluster: Ray Data schedules parts, pools actors and replaces lost ones."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from scf_pipeline import errors
+from scf_pipeline.engine import Kernel, Part, Resources, Write, limit_threads, work
+from scf_pipeline.errors import ScfError
+
+T = TypeVar("T")
+
+RETRIES = 3
+"""How often a dead worker or a lost part is tried again; Ray's own default is for ever."""
+
+
+class RayEngine:
+    """Hands parts to Ray Data: a block for each part, up to `workers` actors, a kernel in each.
+
+    Joins the cluster that the environment variable ``RAY_ADDRESS`` names; without one it starts a
+    local cluster of `workers` CPUs, bound to this machine.
+
+    Args:
+        workers: Most actors at a time, at least 1.
+        gpus_per_worker: GPUs that each actor of a GPU stage takes.
+    """
+
+    def __init__(self, workers: int, *, gpus_per_worker: float = 0) -> None:
+        if workers < 1:
+            raise ValueError(f"`workers` must be at least 1, but is {workers}.")
+        self.workers, self.gpus_per_worker = workers, gpus_per_worker
+        _connect(workers)
+
+    def map_parts(
+        self,
+        make_kernel: Callable[[], Kernel],
+        parts: Sequence[Part],
+        write: Write,
+        resources: Resources,
+    ) -> Iterator[int]:
+        """Yield part numbers as they finish; a slow part does not hold back the rest.
+
+        Raises:
+            ScfError: The expected failure of a part, as its worker raised it.
+        """
+        todo = {part.number: part for part in parts}
+        if not todo:
+            return
+        # One block for each part and no read task: a read task would wait for a CPU that the
+        # actors hold, for ever.
+        numbers = ray.data.from_items([{"part": n} for n in todo], override_num_blocks=len(todo))
+        done = numbers.map_batches(
+            _Worker,
+            fn_constructor_args=(make_kernel, write, todo, resources),
+            batch_size=1,
+            compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(todo))),
+            num_cpus=resources.cpus,
+            num_gpus=max(resources.gpus, self.gpus_per_worker) if resources.gpus else 0,
+            max_restarts=RETRIES,
+            max_task_retries=RETRIES,
+        )
+        for row in done.iter_rows():
+            if row["error"]:
+                raise _from_text(row["error"])
+            yield row["part"]
+
+    def call(self, function: Callable[..., T], resources: Resources, **arguments: object) -> T:
+        """Run one task on one worker; see `Engine.call`."""
+        task = _run_task.options(
+            num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=RETRIES
+        )
+        result: T
+        result, error = ray.get(task.remote(function, resources, arguments))
+        if error is not None:
+            raise error
+        return result
+
+
+class _Worker:
+    """One actor: builds the kernel once, then works on the parts that Ray Data sends."""
+
+    def __init__(
+        self,
+        make_kernel: Callable[[], Kernel],
+        write: Write,
+        todo: dict[int, Part],
+        resources: Resources,
+    ) -> None:
+        limit_threads(resources.cpus)
+        self.make_kernel, self.write, self.todo = make_kernel, write, todo
+        self.kernel: Kernel | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Work on the parts of one batch; an expected failure travels back as a value.
+
+        Ray turns exceptions into text on their way to the driver; the user is to see what, where
+        and fix.
+        """
+        failures: list[str] = []
+        for number in map(int, batch["part"]):
+            try:
+                if self.kernel is None:
+                    self.kernel = self.make_kernel()
+                work(self.kernel, self.todo[number], self.write)
+                failures.append("")
+            except ScfError as error:
+                failures.append(_to_text(error))
+        return {"part": batch["part"], "error": np.array(failures)}
+
+
+@ray.remote
+def _run_task(
+    function: Callable[..., Any], resources: Resources, arguments: dict[str, object]
+) -> tuple[Any, ScfError | None]:
+    limit_threads(resources.cpus)
+    try:
+        return function(**arguments), None
+    except ScfError as error:
+        return None, error
+
+
+def _to_text(error: ScfError) -> str:
+    return json.dumps([type(error).__name__, error.what, error.where, error.fix])
+
+
+def _from_text(text: str) -> ScfError:
+    kind, what, where, fix = json.loads(text)
+    error: ScfError = getattr(errors, kind)(what, where=where, fix=fix)
+    return error
+
+
+def _connect(workers: int) -> None:
+    """Join the user's cluster, or start a local one that listens on loopback only."""
+    if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS")
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init(
+                num_cpus=workers,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+            )
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,515 @@
+"""Artifacts at rest: parts appear whole or not at all, and the manifest comes last.
+
+An artifact is a folder, local or at any fsspec URL::
+
+    <folder>/settings.json    written first: stage, version, config, inputs, fingerprint
+    <folder>/data/part-00000.parquet ...
+    <folder>/manifest.json    written last: the settings, counts, and the SHA-256 of every file
+
+A stage of weights or media puts its files beside these, in their own layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from upath import UPath
+
+from scf_pipeline import provenance
+from scf_pipeline.config import digest, to_data
+from scf_pipeline.counts import Counts, count_rows
+from scf_pipeline.engine import Part
+from scf_pipeline.errors import ArtifactError, SchemaError
+
+SETTINGS, MANIFEST, DATA, SCRATCH = "settings.json", "manifest.json", "data", "scratch"
+PARTIAL = ".partial"
+
+P = TypeVar("P", bound=Part)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an artifact is a result of: the code's version, the config, the inputs."""
+
+    stage: str
+    """Name of the stage."""
+
+    version: int
+    """Version of the stage's meaning, raised by hand."""
+
+    config: Mapping[str, Any]
+    """The config as plain data, files by their content."""
+
+    inputs: Mapping[str, Any]
+    """Identity of each input, by name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all the rest."""
+        return digest([self.stage, self.version, self.config, self.inputs])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain data, fingerprint included."""
+        return {
+            "stage": self.stage,
+            "version": self.version,
+            "config": dict(self.config),
+            "inputs": dict(self.inputs),
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
+        """Read settings back from plain data."""
+        return cls(data["stage"], data["version"], data["config"], data["inputs"])
+
+    def diff(self, found: Settings) -> str:
+        """Tell in words how other settings differ from these."""
+        ours, theirs = _flat(self.to_dict()), _flat(found.to_dict())
+        lines = [
+            f"{key} must be {ours.get(key, 'absent')!r} but is {theirs.get(key, 'absent')!r}"
+            for key in sorted(ours.keys() | theirs.keys())
+            if key != "fingerprint" and ours.get(key) != theirs.get(key)
+        ]
+        return "; ".join(lines) or "they are equal"
+
+
+def settings(config: Any, **inputs: Any) -> Settings:  # noqa: ANN401 - any config, any input
+    """Return the settings of a stage: its config and the identity of its inputs.
+
+    Args:
+        config: A config dataclass with the class variables ``stage`` and ``version``.
+        inputs: Artifacts, sequences of artifacts, or values with a `name` (models), by the names
+            that the stage gives them; ``None`` is left out.
+    """
+    found = {name: _identity(value) for name, value in inputs.items() if value is not None}
+    return Settings(config.stage, config.version, to_data(config), found)
+
+
+def _identity(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Artifact):
+        return f"{value.stage}@{value.identity}"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return [_identity(item) for item in value]
+    return value.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """One part of a sealed artifact: a Parquet file whose hash is known."""
+
+    number: int
+    """Number of the part."""
+
+    path: UPath
+    """The file."""
+
+    sha256: str
+    """Hash that the manifest lists."""
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the live rows: those whose `reject`, if the table has one, is null.
+
+        Raises:
+            ArtifactError: If the file is gone or is not the one that was sealed.
+        """
+        schema = self._open().schema_arrow
+        if "reject" not in schema.names:
+            return self.read_all(columns)
+        wanted = None if columns is None else [*columns, "reject"]
+        table = self.read_all(wanted)
+        live = table.filter(pc.is_null(table["reject"]))
+        return live if columns is None or "reject" in columns else live.drop_columns("reject")
+
+    def read_all(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return all rows, rejected ones included.
+
+        Raises:
+            ArtifactError: If the file is gone or is not the one that was sealed.
+        """
+        return self._open().read(columns=None if columns is None else list(columns))
+
+    def _open(self) -> pq.ParquetFile:
+        raw = read_sealed(self.path, self.sha256)
+        return pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
+
+
+class Artifact:
+    """A sealed artifact. `open` is the only way to get one."""
+
+    def __init__(self, path: UPath, manifest: Mapping[str, Any]) -> None:
+        self.path, self.manifest = path, manifest
+
+    @classmethod
+    def open(cls, path: UPath | Path | str) -> Artifact:
+        """Open a sealed artifact.
+
+        Raises:
+            ArtifactError: If there is none, its stage did not finish, or a listed file is absent or
+                of another size. Contents are checked when they are read, or by ``scf verify``.
+        """
+        path = UPath(path)
+        if not path.is_dir():
+            raise ArtifactError(
+                "An artifact must be a folder, but there is none.",
+                where=str(path),
+                fix="Correct the path, or run the stage that writes it.",
+            )
+        file = path / MANIFEST
+        if not file.is_file():
+            raise ArtifactError(
+                "An artifact must hold a manifest, but has none: its stage did not finish.",
+                where=str(path),
+                fix="Rerun the stage that writes it; finished parts are kept.",
+            )
+        try:
+            manifest = json.loads(file.read_bytes())
+            artifact = cls(path, manifest)
+            wanted = artifact.files
+            Settings.from_dict(manifest)
+            Counts.from_dict(manifest["counts"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(
+                f"A manifest must be as a stage wrote it, but is damaged: {error!r}.",
+                where=str(file),
+                fix="Delete the folder and rerun the stage that writes it.",
+            ) from error
+        for name, entry in wanted.items():
+            _check_size(path / name, entry["bytes"])
+        return artifact
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage that wrote it."""
+        return str(self.manifest["stage"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the settings that it is a result of."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def files(self) -> Mapping[str, Mapping[str, Any]]:
+        """``{"sha256": ..., "bytes": ...}`` of each file, by its path below the folder."""
+        return {name: self.manifest["files"][name] for name in sorted(self.manifest["files"])}
+
+    @property
+    def identity(self) -> str:
+        """Hash of the settings and of every file's content: what downstream results rest on."""
+        hashes = {name: entry["sha256"] for name, entry in self.files.items()}
+        return digest([self.fingerprint, hashes])
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Rows, as sealed."""
+        return Counts.from_dict(self.manifest["counts"])
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What the stage noted beside its rows, e.g. a loss curve."""
+        notes: Mapping[str, Any] = self.manifest.get("notes", {})
+        return notes
+
+    def parts(self) -> list[FilePart]:
+        """Return the parts in order."""
+        return [
+            FilePart(number=part_number(name), path=self.path / name, sha256=entry["sha256"])
+            for name, entry in self.files.items()
+            if name.startswith(f"{DATA}/part-")
+        ]
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the live rows of all parts."""
+        return pa.concat_tables([part.read(columns) for part in self.parts()])
+
+
+class ArtifactWriter:
+    """Writes parts atomically; `seal` writes the manifest last.
+
+    The settings are written first, so parts of two configurations never mix.
+
+    Args:
+        path: Folder to write, local or any fsspec URL.
+        schema: Schema of the parts; ``None`` for weights, which have none.
+        settings: What the artifact is a result of.
+
+    Raises:
+        ArtifactError: If the folder holds something else, or results of other settings.
+    """
+
+    def __init__(
+        self, path: UPath | Path | str, schema: pa.Schema | None, *, settings: Settings
+    ) -> None:
+        self.path, self.schema, self.settings = UPath(path), schema, settings
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = self.path / SETTINGS
+        if file.is_file():
+            self._refuse_others(file)
+        elif any(True for _ in self.path.iterdir()):
+            raise ArtifactError(
+                "A folder to write must be new or belong to the same settings, but holds files "
+                "and no settings.json.",
+                where=str(self.path),
+                fix="Choose another folder.",
+            )
+        else:
+            write_whole(file, _to_json(settings.to_dict()))
+
+    def sealed(self) -> Artifact | None:
+        """Return the artifact if an earlier run finished it."""
+        return Artifact.open(self.path) if (self.path / MANIFEST).is_file() else None
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder for checkpoints and temporary files, kept until `seal`."""
+        if isinstance(self.path, Path):
+            folder = Path(self.path) / SCRATCH
+        else:
+            folder = Path(tempfile.gettempdir()) / f"scf-{self.settings.fingerprint}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def missing(self, parts: Iterable[P]) -> list[P]:
+        """Return the parts that an earlier, interrupted run did not write."""
+        found = {file.name for file in (self.path / DATA).glob("part-*.parquet")}
+        return [part for part in parts if part_name(part.number) not in found]
+
+    def write(self, number: int, table: pa.Table) -> None:
+        """Write one part; a reader never sees half of it.
+
+        Raises:
+            SchemaError: If the rows do not fit the artifact's schema.
+        """
+        if self.schema is None:
+            raise ValueError("`schema` must be given to write parts, but is None.")
+        write_parquet(self.path / DATA / part_name(number), conform(table, self.schema))
+
+    def adopt(self, folder: Path) -> None:
+        """Move every file below a local folder into the artifact, each atomically."""
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            target = self.path / file.relative_to(folder).as_posix()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(target, Path):
+                _sync(file)
+                file.replace(target)
+            else:
+                write_whole(target, file.read_bytes())
+        shutil.rmtree(folder)
+
+    def seal(
+        self,
+        *,
+        rows_in: Mapping[str, int] | None = None,
+        inputs: Counts | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> Artifact:
+        """Count the rows, hash the files and declare the artifact complete.
+
+        Args:
+            rows_in: Rows that came in, by dataset, where rows out are theirs one to one.
+            inputs: Balanced counts of the input's rows, where they are not.
+            notes: Plain data to keep beside the counts; not part of the identity.
+
+        Raises:
+            ArtifactError: If the counts do not balance: rows were lost or made twice.
+        """
+        shutil.rmtree(self.scratch)
+        for leftover in list(self.path.rglob(f"*{PARTIAL}")):
+            leftover.unlink()
+        files = hash_files(self.path)
+        tables = [self.path / name for name in files if name.startswith(f"{DATA}/")]
+        counts = count_rows(tables, rows_in=rows_in, inputs=inputs)
+        if (problem := counts.imbalance()) is not None:
+            raise ArtifactError(
+                f"Counts must balance, but {problem}.",
+                where=str(self.path),
+                fix="Delete the folder and rerun the stage; report it if it happens again.",
+            )
+        manifest = self.settings.to_dict() | {
+            "counts": counts.to_dict(),
+            "files": files,
+            "notes": dict(notes or {}),
+            "packages": provenance.packages(),
+            "commit": provenance.commit(),
+        }
+        write_whole(self.path / MANIFEST, _to_json(manifest))
+        return Artifact.open(self.path)
+
+    def _refuse_others(self, file: UPath) -> None:
+        try:
+            found = Settings.from_dict(json.loads(file.read_bytes()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",
+                where=str(file),
+                fix="Delete the folder and rerun the stage.",
+            ) from error
+        if found.fingerprint != self.settings.fingerprint:
+            raise ArtifactError(
+                f"The folder must be new or belong to these settings, but differs: "
+                f"{self.settings.diff(found)}.",
+                where=str(self.path),
+                fix="Choose another folder, or delete this one.",
+            )
+
+
+def part_name(number: int) -> str:
+    """Return the file name of a part."""
+    return f"part-{number:05d}.parquet"
+
+
+def part_number(name: str) -> int:
+    """Return the number in a part's path."""
+    return int(name.rsplit("-", 1)[1].removesuffix(".parquet"))
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the table with exactly the schema's columns, types and metadata.
+
+    Raises:
+        SchemaError: If a column is absent or of a type that does not fit.
+    """
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise SchemaError(
+            f"Rows must fit the schema ({', '.join(schema.names)}), but: {error}.",
+            where="a part",
+            fix="Report it: the stage made rows that it should not.",
+        ) from error
+
+
+def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = None) -> None:
+    """Write a Parquet file whole, with page checksums and page index."""
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        row_group_size=row_group_rows,
+        compression="zstd",
+        write_page_checksum=True,
+        write_page_index=True,
+    )
+    write_whole(path, buffer.getvalue())
+
+
+def write_whole(path: UPath, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or nothing.
+
+    On a local disk: beside, synced, renamed, the folder synced. Elsewhere: one put, which object
+    stores make visible whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not isinstance(path, Path):
+        path.write_bytes(data)
+        return
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    _sync(path.parent)
+
+
+def read_sealed(path: UPath, sha256: str) -> bytes:
+    """Return a file's bytes if they are the ones that were sealed.
+
+    Raises:
+        ArtifactError: If the file is gone or its content is another.
+    """
+    try:
+        raw: bytes = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"A sealed file must be readable, but is not: {error}.",
+            where=str(path),
+            fix="Delete the artifact and rerun the stage that writes it.",
+        ) from error
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise ArtifactError(
+            "A sealed file must have the hash that its manifest lists, but has another: it was "
+            "edited, truncated or damaged.",
+            where=str(path),
+            fix="Delete the artifact and rerun the stage that writes it.",
+        )
+    return raw
+
+
+def hash_files(folder: UPath) -> dict[str, dict[str, Any]]:
+    """Return hash and size of every file of an artifact, by its path below the folder."""
+    names = list_files(folder)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        entries = list(pool.map(lambda name: _hash_entry(folder / name), names))
+    return dict(zip(names, entries, strict=True))
+
+
+def list_files(folder: UPath) -> list[str]:
+    """Return the paths of an artifact's files below its folder, sorted, bookkeeping left out."""
+    root = str(folder).rstrip("/")
+    found = [str(path)[len(root) + 1 :] for path in folder.rglob("*") if path.is_file()]
+    return sorted(
+        name
+        for name in found
+        if name not in (SETTINGS, MANIFEST) and name.split("/", 1)[0] != SCRATCH
+    )
+
+
+def _hash_entry(path: UPath) -> dict[str, Any]:
+    size, sha = 0, hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            sha.update(chunk)
+            size += len(chunk)
+    return {"sha256": sha.hexdigest(), "bytes": size}
+
+
+def _check_size(path: UPath, size: int) -> None:
+    try:
+        found = path.stat().st_size
+    except OSError:
+        found = None
+    if found != size:
+        raise ArtifactError(
+            f"A sealed file must have {size} bytes, but has {'none' if found is None else found}.",
+            where=str(path),
+            fix="Delete the artifact and rerun the stage that writes it.",
+        )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _to_json(data: object) -> bytes:
+    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _flat(data: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(data, Mapping):
+        return {prefix: data}
+    flat: dict[str, object] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
