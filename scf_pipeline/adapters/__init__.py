@@ -6,12 +6,22 @@ reads the dataset's own face annotation for one of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from scf_pipeline.schema import Sample
+
+PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Suffixes of still pictures, in lower case."""
+
+VIDEOS = frozenset({".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+"""Suffixes of videos, in lower case."""
+
+MAX_SIDECAR_BYTES = 16 * 2**20
+"""Longest face annotation that is read; that of a video of an hour takes about 4 MiB."""
 
 
 class Box(NamedTuple):
@@ -99,3 +109,53 @@ def box_from_eyes(right: tuple[float, float], left: tuple[float, float]) -> Box:
     middle_x, middle_y = (right[0] + left[0]) / 2, (right[1] + left[1]) / 2
     x0, y0 = middle_x - side / 2, middle_y - 0.38 * side
     return Box(x0, y0, x0 + side, y0 + side)
+
+
+def within(box: Box, frame: Frame) -> Box | None:
+    """Return the part of a box that lies in the picture; ``None`` where less than a pixel does."""
+    x0, y0 = max(0.0, box.x0), max(0.0, box.y0)
+    x1, y1 = min(float(frame.width), box.x1), min(float(frame.height), box.y1)
+    return Box(x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= 1 else None
+
+
+def sidecar_rows(path: Path, separator: str | None = None) -> Iterator[list[float]]:
+    """Yield the numbers of each line of a face annotation.
+
+    A line that holds anything but finite numbers yields an empty list, so that rows keep their
+    place. A file that is absent or longer than `MAX_SIDECAR_BYTES` yields nothing.
+
+    Args:
+        path: Text file, which need not exist.
+        separator: What stands between the numbers; ``None`` for white space.
+    """
+    if not path.is_file() or path.stat().st_size > MAX_SIDECAR_BYTES:
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                row = [float(word) for word in line.split(separator)]
+            except ValueError:
+                row = []
+            yield row if all(map(math.isfinite, row)) else []
+
+
+def media_files(folder: Path) -> Iterator[Path]:
+    """Yield the pictures and videos below a folder, sorted folder by folder.
+
+    Hidden files are passed over, e.g. the ``._clip.mov`` that some unpackers leave beside
+    ``clip.mov``. Links to folders are followed, but never back into a folder that led to them.
+    """
+    yield from _media_files(folder, frozenset())
+
+
+def _media_files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    here = folder.resolve()
+    if here in above:
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _media_files(path, above | {here})
+        elif path.suffix.lower() in PICTURES | VIDEOS:
+            yield path
