@@ -7,11 +7,12 @@ reads the dataset's own face annotation for one of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from scf_pipeline.errors import DatasetLayoutError
 from scf_pipeline.schema import Sample
 
 PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -22,6 +23,9 @@ VIDEOS = frozenset({".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 
 MAX_SIDECAR_BYTES = 16 * 2**20
 """Longest face annotation that is read; that of a video of an hour takes about 4 MiB."""
+
+MAX_LIST_BYTES = 64 * 2**20
+"""Longest list of samples that is read; the longest official one (HiFiMask) takes about 14 MiB."""
 
 
 class Box(NamedTuple):
@@ -139,16 +143,46 @@ def sidecar_rows(path: Path, separator: str | None = None) -> Iterator[list[floa
             yield row if all(map(math.isfinite, row)) else []
 
 
-def media_files(folder: Path) -> Iterator[Path]:
+def list_lines(root: Path, path: Path) -> list[str]:
+    """Return the lines of a list of samples, without byte-order mark and line ends.
+
+    Args:
+        root: Dataset root, so that an error names the file below it.
+        path: Text file, which must exist.
+
+    Raises:
+        DatasetLayoutError: If the file is longer than `MAX_LIST_BYTES` or not UTF-8 text.
+    """
+    where, fix = path.relative_to(root).as_posix(), "Replace the file by the official one."
+    size = path.stat().st_size
+    if size > MAX_LIST_BYTES:
+        raise DatasetLayoutError(
+            f"A list must hold at most {MAX_LIST_BYTES} bytes, but holds {size}.",
+            where=where,
+            fix=fix,
+        )
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DatasetLayoutError(
+            f"A list must be UTF-8 text, but is not at byte {error.start}.", where=where, fix=fix
+        ) from error
+
+
+def media_files(folder: Path, suffixes: Collection[str] = PICTURES | VIDEOS) -> Iterator[Path]:
     """Yield the pictures and videos below a folder, sorted folder by folder.
 
     Hidden files are passed over, e.g. the ``._clip.mov`` that some unpackers leave beside
     ``clip.mov``. Links to folders are followed, but never back into a folder that led to them.
+
+    Args:
+        folder: Where to look, which must exist.
+        suffixes: What makes a file media, in lower case.
     """
-    yield from _media_files(folder, frozenset())
+    yield from _media_files(folder, suffixes, frozenset())
 
 
-def _media_files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+def _media_files(folder: Path, suffixes: Collection[str], above: frozenset[Path]) -> Iterator[Path]:
     here = folder.resolve()
     if here in above:
         return
@@ -156,6 +190,6 @@ def _media_files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _media_files(path, above | {here})
-        elif path.suffix.lower() in PICTURES | VIDEOS:
+            yield from _media_files(path, suffixes, above | {here})
+        elif path.suffix.lower() in suffixes:
             yield path
