@@ -1,0 +1,277 @@
+"""BLIP-2 through transformers: any checkpoint folder or pinned hub id, as C_G or as C_S.
+
+Prompt and decoding belong to the checkpoint: a folder may hold ``captioner.json``.
+
+Shapes in this file:
+    B batch, T generated tokens, W vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    Blip2ForConditionalGeneration,
+    Blip2Processor,
+    LogitsProcessor,
+    LogitsProcessorList,
+    TopPLogitsWarper,
+)
+
+from scf_pipeline.captioners import Backend, Caption, Model
+from scf_pipeline.captioners._checkpoint import checkpoint_folder, resolve
+from scf_pipeline.captioners._instructions import (
+    PROMPT,
+    Instructions,
+    read_instructions,
+    write_instructions,
+)
+from scf_pipeline.errors import CaptionerError
+
+INSIST_PENALTY = 1.2
+"""Repetition penalty of the second try, after a degenerate caption."""
+
+
+class SeededSampling(LogitsProcessor):
+    """Turns greedy search into sampling in which each row draws from its own generator.
+
+    The arg max of log-probabilities plus Gumbel noise is a draw from the distribution. So a row's
+    caption depends on its seed, and neither on its batch nor on the worker.
+
+    Args:
+        seeds: One for each row, 64 bits.
+        temperature: Divisor of the logits.
+        top_p: Probability mass of the tokens that may be drawn.
+    """
+
+    def __init__(self, seeds: Sequence[int], *, temperature: float, top_p: float) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.temperature = temperature
+        self.nucleus = TopPLogitsWarper(top_p)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores of the allowed tokens plus noise, (B, W)."""
+        scores = self.nucleus(input_ids, scores.float() / self.temperature)
+        noise = torch.stack(
+            [torch.empty(scores.shape[1]).exponential_(generator=g) for g in self.generators]
+        )
+        return scores - noise.log().to(scores.device)
+
+
+class Blip2Captioner:
+    """A loaded checkpoint.
+
+    Args:
+        model: BLIP-2, in evaluation mode.
+        processor: Its tokenizer and image processor.
+        instructions: Prompt and decoding.
+    """
+
+    def __init__(
+        self,
+        model: Blip2ForConditionalGeneration,
+        processor: Blip2Processor,
+        instructions: Instructions,
+    ) -> None:
+        self.model, self.processor, self.instructions = model, processor, instructions
+        self.end_tokens = end_tokens(model)
+
+    @torch.inference_mode()
+    def caption(
+        self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool = False
+    ) -> list[Caption]:
+        """Caption one batch; see `Captioner.caption`."""
+        if not pictures:
+            return []
+        inputs = self.processor(
+            images=[Image.fromarray(picture) for picture in pictures],
+            text=[self.instructions.prompt] * len(pictures),
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        ).to(self.model.device, self.model.dtype)
+        out: Any = self.model.generate(
+            **inputs,
+            **self._options(seeds, insist=insist),
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        tokens = out.sequences[:, inputs["input_ids"].shape[1] :]  # (B, T)
+        log_probabilities = _log_probabilities(tokens, out)
+        is_end = torch.isin(tokens, torch.tensor(self.end_tokens, device=tokens.device))
+        lengths = (is_end.cumsum(1) == 0).sum(1).tolist()
+        return [
+            self._caption(tokens[row, :length], log_probabilities[row, :length])
+            for row, length in enumerate(lengths)
+        ]
+
+    def _options(self, seeds: Sequence[int], *, insist: bool) -> dict[str, Any]:
+        decoding = self.instructions.decoding
+        options: dict[str, Any] = {
+            "do_sample": False,
+            "num_beams": decoding.num_beams,
+            "min_new_tokens": decoding.min_new_tokens,
+            "max_new_tokens": decoding.max_new_tokens,
+            "repetition_penalty": INSIST_PENALTY if insist else decoding.repetition_penalty,
+            "suppress_tokens": [self.model.config.image_token_index],
+            "eos_token_id": self.end_tokens,
+            "pad_token_id": self.processor.tokenizer.pad_token_id,
+        }
+        if decoding.num_beams > 1:
+            options["length_penalty"] = decoding.length_penalty
+        if decoding.temperature is not None:
+            # The second try draws anew: the same noise could end an empty caption as early again.
+            sampling = SeededSampling(
+                [seed ^ int(insist) for seed in seeds],
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+            )
+            options["logits_processor"] = LogitsProcessorList([sampling])
+        return options
+
+    def _caption(self, tokens: Tensor, log_probabilities: Tensor) -> Caption:
+        text = self.processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        return Caption(
+            text=tidy(text, prompt=self.instructions.prompt),
+            num_tokens=len(tokens),
+            mean_log_probability=float(log_probabilities.mean()) if len(tokens) else 0.0,
+        )
+
+
+def tidy(text: str, *, prompt: str) -> str:
+    """Return a caption with single spaces, without an echo of the prompt or a final full stop."""
+    words = " ".join(text.split())
+    echo = " ".join(prompt.split())
+    if echo and words.lower().startswith(echo.lower()):
+        words = words[len(echo) :]
+    return words.strip().removesuffix(".").rstrip()
+
+
+def end_tokens(model: Blip2ForConditionalGeneration) -> list[int]:
+    """Return the ids that end a caption: newline for published OPT checkpoints."""
+    text_config: Any = model.config.text_config
+    generation: Any = model.generation_config
+    ends = text_config.eos_token_id if generation.eos_token_id is None else generation.eos_token_id
+    return [ends] if isinstance(ends, int) else list(ends)
+
+
+def load_parts(
+    model: Model, *, dtype: torch.dtype
+) -> tuple[Blip2ForConditionalGeneration, Blip2Processor, Instructions]:
+    """Load weights, processor and instructions of a checkpoint, and check that they agree.
+
+    Args:
+        model: As `resolve` returned it.
+        dtype: Precision of the weights in memory.
+
+    Raises:
+        CaptionerError: If the checkpoint cannot be loaded, or model and processor disagree.
+    """
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    with checkpoint_folder(model) as folder:
+        try:
+            # PIL pixels differ from torchvision's: one backend gives the same ones everywhere.
+            processor = Blip2Processor.from_pretrained(folder, backend="pil", local_files_only=True)
+            loaded: Any = Blip2ForConditionalGeneration.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise CaptionerError(
+                f"A captioner must be a BLIP-2 checkpoint, but loading it failed: {error}.",
+                where=model.location,
+                fix="Check that the folder is complete, or fetch it again.",
+            ) from error
+        instructions = read_instructions(folder)
+    weights, report = loaded
+    _check_complete(report["missing_keys"], where=model.location)
+    check_agreement(weights, processor, where=model.location)
+    return weights.eval(), processor, instructions
+
+
+def _check_complete(missing: Iterable[str], *, where: str) -> None:
+    """Refuse a checkpoint without some of its weights, which would be left at random."""
+    if names := sorted(missing):
+        raise CaptionerError(
+            f"A checkpoint must hold every weight, but lacks {len(names)}, first {names[0]!r}.",
+            where=where,
+            fix="Fetch the checkpoint again.",
+        )
+
+
+def check_agreement(
+    model: Blip2ForConditionalGeneration, processor: Blip2Processor, *, where: str
+) -> None:
+    """Check that every prompt will hold the image tokens that the model expects.
+
+    A prompt without them is captioned without a look at the picture, and without an error.
+
+    Raises:
+        CaptionerError: If the number of query tokens or the id of the image token differ.
+    """
+    pairs = {
+        "num_query_tokens": (model.config.num_query_tokens, processor.num_query_tokens),
+        "image_token_index": (
+            model.config.image_token_index,
+            processor.tokenizer.convert_tokens_to_ids("<image>"),
+        ),
+    }
+    for name, (of_model, of_processor) in pairs.items():
+        if of_model != of_processor:
+            raise CaptionerError(
+                f"`{name}` must be the same in model and processor, "
+                f"but is {of_model} and {of_processor}.",
+                where=where,
+                fix="Use a revision of the checkpoint whose processor_config.json is up to date.",
+            )
+
+
+def save_parts(
+    folder: Path,
+    model: Blip2ForConditionalGeneration,
+    processor: Blip2Processor,
+    instructions: Instructions,
+) -> None:
+    """Write a checkpoint folder that `resolve` and `load_parts` read."""
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    write_instructions(folder, instructions)
+
+
+def load(model: Model) -> Blip2Captioner:
+    """Load a checkpoint: in bfloat16 onto a GPU where there is one, else in float32."""
+    on_gpu = torch.cuda.is_available()
+    weights, processor, instructions = load_parts(
+        model, dtype=torch.bfloat16 if on_gpu else torch.float32
+    )
+    if on_gpu:
+        weights.to("cuda")  # type: ignore[arg-type]
+    return Blip2Captioner(weights, processor, instructions)
+
+
+def _log_probabilities(tokens: Tensor, out: Any) -> Tensor:  # noqa: ANN401 - greedy or beam output
+    """Return the log-probability of each token under the plain model, (B, T) -> (B, T)."""
+    beams = getattr(out, "beam_indices", None)
+    steps = []
+    for step in range(tokens.shape[1]):
+        logits = out.logits[step]
+        if beams is not None:
+            logits = logits[beams[:, step].long().clamp(min=0)]
+        steps.append(logits.float().log_softmax(-1).gather(1, tokens[:, step : step + 1]))
+    return torch.cat(steps, dim=1)
+
+
+BACKEND = Backend(title="BLIP-2 (transformers)", prompt=PROMPT, resolve=resolve, load=load)

@@ -1,0 +1,154 @@
+"""faces -> captions: each crop gets one sentence from C_G or C_S."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from upath import UPath
+
+from ifas_model import plugins
+from ifas_model.vocabulary import Label
+from scf_pipeline import captioners, progress
+from scf_pipeline.captioners import Caption, Captioner, Model, is_degenerate
+from scf_pipeline.config import STRICT
+from scf_pipeline.engine import Engine, Kernel, Resources
+from scf_pipeline.schema import CAPTION_SCHEMA, Reject
+from scf_pipeline.store import Artifact, ArtifactWriter, settings
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class CaptionConfig:
+    """Settings that change which faces are captioned, and how.
+
+    Prompt and decoding are the checkpoint's own.
+    """
+
+    stage: ClassVar[str] = "caption"
+    version: ClassVar[int] = 1
+
+    label: Label | None = None
+    """Caption only attacks or only bona fide faces; ``None`` captions all."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Faces that are decoded together. Part of the identity: batches of other sizes give other
+    last bits, and so now and then another caption."""
+
+
+def run(
+    config: CaptionConfig,
+    *,
+    faces: Artifact,
+    model: Model,
+    out: UPath,
+    engine: Engine,
+    resources: Resources = Resources(),  # noqa: B008 - frozen
+) -> Artifact:
+    """Caption the faces of the label that the config names; the others are passed over."""
+    writer = ArtifactWriter(
+        out, CAPTION_SCHEMA, settings=settings(config, faces=faces, model=model)
+    )
+    todo = writer.missing(faces.parts())
+    done = engine.map_parts(partial(make_kernel, config, model), todo, writer.write, resources)
+    progress.consume(done, total=len(todo), label=config.stage)
+    return writer.seal(rows_in={name: tally.live for name, tally in faces.counts.datasets.items()})
+
+
+def make_kernel(config: CaptionConfig, model: Model) -> Kernel:
+    """Load the weights, once in each worker, and return the kernel."""
+    backend = plugins.load(captioners, "BACKEND", model.backend)
+    return partial(caption_faces, captioner=backend.load(model), name=model.name, config=config)
+
+
+def caption_faces(
+    faces: pa.Table, *, captioner: Captioner, name: str, config: CaptionConfig
+) -> pa.Table:
+    """Caption the faces of one part.
+
+    The next batch is decoded on a thread while the current one is captioned. Batches follow the
+    part's own order, and each face brings its own seed: captions do not depend on the workers.
+
+    Args:
+        faces: Live rows of ``FACE_SCHEMA``.
+        captioner: A loaded captioner.
+        name: What the column `captioner` says of it.
+        config: Label and batch size.
+
+    Returns:
+        The rows of the wanted label in the same order, as ``CAPTION_SCHEMA``. A caption that is
+        degenerate twice stays, with ``reject="degenerate"``.
+    """
+    if config.label is not None:
+        faces = faces.filter(pc.equal(faces["label"], config.label.value))
+    seeds = [seed_of(face_id) for face_id in faces["face_id"].to_pylist()]
+    captions: list[Caption] = []
+    for batch in _decoded_ahead(faces["image"], config.batch_size):
+        captions += _caption_batch(captioner, batch, seeds[len(captions) :][: len(batch)])
+    reject = [Reject.DEGENERATE.value if is_degenerate(c.text) else None for c in captions]
+    columns: dict[str, Any] = {
+        "caption": pa.array([caption.text for caption in captions], pa.string()),
+        "num_tokens": pa.array([caption.num_tokens for caption in captions], pa.int32()),
+        "mean_log_probability": pa.array(
+            [caption.mean_log_probability for caption in captions], pa.float32()
+        ),
+        "captioner": pa.array([name] * len(captions), pa.string()),
+        "reject": pa.array(reject, pa.string()),
+    }
+    return pa.table(
+        {
+            column: columns[column] if column in columns else faces[column]
+            for column in CAPTION_SCHEMA.names
+        },
+        schema=CAPTION_SCHEMA,
+    )
+
+
+def seed_of(face_id: str) -> int:
+    """Return the seed of a face's caption: it depends on nothing but the face's name."""
+    return int.from_bytes(hashlib.sha256(face_id.encode()).digest()[:8], "big")
+
+
+def _caption_batch(
+    captioner: Captioner, pictures: Sequence[Pixels], seeds: Sequence[int]
+) -> list[Caption]:
+    captions = captioner.caption(pictures, seeds)
+    again = [row for row, caption in enumerate(captions) if is_degenerate(caption.text)]
+    if again:
+        second = captioner.caption(
+            [pictures[row] for row in again], [seeds[row] for row in again], insist=True
+        )
+        for row, caption in zip(again, second, strict=True):
+            captions[row] = caption
+    return captions
+
+
+def _decoded_ahead(images: pa.ChunkedArray, batch_size: int) -> Iterator[list[Pixels]]:
+    """Yield batches of pixels, each decoded while the one before is worked on."""
+    bounds = [*range(0, len(images), batch_size), len(images)]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = None
+        for start, stop in pairwise(bounds):
+            following = pool.submit(_decode, images[start:stop])
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
+
+
+def _decode(images: pa.ChunkedArray) -> list[Pixels]:
+    from scf_pipeline.captioners._pictures import decode_png
+
+    return [decode_png(image.as_py()) for image in images]

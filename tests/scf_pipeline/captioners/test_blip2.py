@@ -1,0 +1,205 @@
+"""BLIP-2 with a tiny model of random weights, large enough for its captions to depend on pixels."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners._instructions import Decoding, Instructions
+from scf_pipeline.errors import CaptionerError
+from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
+from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
+
+GREEDY = Decoding(num_beams=1, min_new_tokens=2, max_new_tokens=8)
+BEAMS = Decoding(num_beams=3, min_new_tokens=2, max_new_tokens=8)
+SAMPLED = Decoding(num_beams=1, min_new_tokens=0, max_new_tokens=8, temperature=0.7, top_p=0.95)
+SIZES = Blip2Sizes(
+    image_px=32, dim=32, vision_layers=1, qformer_layers=1, language_layers=1, queries=4, heads=2
+)
+TEXTS = ["a photo of a man with red hair in front of a wall", "a woman wearing a blue shirt\n"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    model, processor = build_blip2(learn_opt_tokenizer(TEXTS), SIZES, seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(6)
+    return model.eval(), processor
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(0)
+    sizes = [(40, 40), (32, 32), (50, 30), (64, 64), (33, 47)]
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+def captioner(parts, decoding):
+    return blip2.Blip2Captioner(*parts, Instructions(decoding=decoding))
+
+
+def texts(captions):
+    return [caption.text for caption in captions]
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, BEAMS, SAMPLED], ids=["greedy", "beams", "sampled"])
+def test_a_batch_of_one_and_of_many_give_the_same_captions(parts, pictures, decoding):
+    seeds = [3, 1, 4, 2**64 - 1, 5]
+    together = captioner(parts, decoding).caption(pictures, seeds)
+    alone = [
+        captioner(parts, decoding).caption([picture], [seed])[0]
+        for picture, seed in zip(pictures, seeds, strict=True)
+    ]
+    assert len(set(texts(together))) > 1
+    assert texts(together) == texts(alone)
+    assert [c.num_tokens for c in together] == [c.num_tokens for c in alone]
+    assert [c.mean_log_probability for c in together] == pytest.approx(
+        [c.mean_log_probability for c in alone], abs=1e-4
+    )
+
+
+def test_two_pictures_give_different_logits(parts, pictures):
+    model, processor = parts
+    inputs = processor(
+        images=pictures[:2], text=["a photo of"] * 2, return_tensors="pt", padding=True
+    )
+    with torch.inference_mode():
+        logits = model(**inputs).logits
+    assert not torch.allclose(logits[0], logits[1], atol=1e-3)
+
+
+def test_a_sampled_caption_depends_on_its_seed_and_on_nothing_before_it(parts, pictures):
+    speaker = captioner(parts, SAMPLED)
+    first = texts(speaker.caption([pictures[0]] * 3, [1, 2, 1]))
+    assert first[0] == first[2] != first[1]
+    assert texts(speaker.caption([pictures[0]], [1])) == first[:1]
+
+
+def test_sampling_draws_tokens_as_often_as_the_model_says():
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]]).repeat(4000, 1)
+    sampling = blip2.SeededSampling(range(4000), temperature=0.7, top_p=1.0)
+    drawn = sampling(torch.zeros(4000, 1, dtype=torch.long), logits).argmax(1)
+    wanted = (logits[0] / 0.7).softmax(0)
+    found = torch.bincount(drawn, minlength=4) / 4000
+    assert torch.allclose(found, wanted, atol=0.025)
+
+
+def test_tokens_outside_the_nucleus_are_never_drawn():
+    logits = torch.tensor([[5.0, 4.0, 0.0, -1.0]]).repeat(500, 1)
+    sampling = blip2.SeededSampling(range(500), temperature=1.0, top_p=0.9)
+    drawn = sampling(torch.zeros(500, 1, dtype=torch.long), logits).argmax(1)
+    assert set(drawn.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, BEAMS], ids=["greedy", "beams"])
+def test_log_probabilities_are_the_plain_models(parts, pictures, decoding):
+    """A second writing: one teacher-forced pass over the tokens that were generated."""
+    model, processor = parts
+    speaker = captioner(parts, decoding)
+    inputs = processor(images=pictures[:1], text=["a photo of"], return_tensors="pt")
+    options = speaker._options([0], insist=False)
+    with torch.inference_mode():
+        tokens = model.generate(**inputs, **options)
+        inputs["input_ids"], inputs["attention_mask"] = tokens, torch.ones_like(tokens)
+        logits = model(**inputs).logits.log_softmax(-1)
+    start = tokens.shape[1]
+    found = speaker.caption(pictures[:1], [0])[0]
+    start -= found.num_tokens + int(tokens[0, -1] in speaker.end_tokens)
+    steps = [
+        float(logits[0, at - 1, tokens[0, at]]) for at in range(start, start + found.num_tokens)
+    ]
+    assert found.mean_log_probability == pytest.approx(np.mean(steps), abs=1e-3)
+
+
+def test_insisting_penalizes_repetition(parts, pictures):
+    options = captioner(parts, GREEDY)._options([7], insist=True)
+    assert options["repetition_penalty"] == 1.2
+    plain = captioner(parts, GREEDY)._options([7], insist=False)
+    assert plain["repetition_penalty"] == 1.0
+
+
+def test_no_pictures_give_no_captions(parts):
+    assert captioner(parts, GREEDY).caption([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "tidied"),
+    [
+        ("  a man  with\nred hair. ", "a man with red hair"),
+        ("A photo of a man", "a man"),
+        ("a man in a photo of a man", "a man in a photo of a man"),
+        ("a photo of", ""),
+        ("", ""),
+    ],
+)
+def test_captions_lose_the_prompts_echo_spare_space_and_the_final_full_stop(raw, tidied):
+    assert blip2.tidy(raw, prompt="a photo of") == tidied
+
+
+@pytest.fixture
+def folder(parts, tmp_path):
+    blip2.save_parts(tmp_path, *parts, Instructions(decoding=SAMPLED))
+    return tmp_path
+
+
+def test_a_saved_checkpoint_says_the_same_after_loading(parts, pictures, folder):
+    loaded = blip2.BACKEND.load(blip2.BACKEND.resolve(str(folder)))
+    assert loaded.instructions.decoding == SAMPLED
+    seeds = list(range(len(pictures)))
+    assert loaded.caption(pictures, seeds) == captioner(parts, SAMPLED).caption(pictures, seeds)
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("stale", [None, 3])
+def test_a_processor_that_places_other_image_tokens_is_refused(folder, stale):
+    edit(folder / "processor_config.json", num_query_tokens=stale)
+    with pytest.raises(CaptionerError, match=f"`num_query_tokens` .* but is 4 and {stale}"):
+        blip2.load(blip2.resolve(str(folder)))
+
+
+def test_another_image_token_is_refused(folder):
+    edit(folder / "config.json", image_token_index=5)
+    with pytest.raises(CaptionerError, match=r"`image_token_index` .* but is 5 and "):
+        blip2.load(blip2.resolve(str(folder)))
+
+
+def test_a_checkpoint_that_cannot_be_loaded_is_named(folder):
+    (folder / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(CaptionerError, match="loading it failed") as error:
+        blip2.load(blip2.resolve(str(folder)))
+    assert error.value.where == str(folder)
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["language_projection.bias"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CaptionerError, match=r"lacks 1, first 'language_projection\.bias'"):
+        blip2.load(blip2.resolve(str(folder)))
+
+
+def test_captions_of_published_checkpoints_end_with_their_own_token(parts):
+    model, processor = parts
+    newline = processor.tokenizer("\n", add_special_tokens=False)["input_ids"]
+    assert blip2.end_tokens(model) == newline
+
+
+def test_the_backend_is_found_without_ray():
+    assert blip2.BACKEND.prompt == "a photo of"
+    assert "ray" not in vars(sys.modules["scf_pipeline.captioners.blip2"])

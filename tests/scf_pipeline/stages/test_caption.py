@@ -1,0 +1,231 @@
+import subprocess
+import sys
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ifas_model.vocabulary import Label
+from scf_pipeline import captioners
+from scf_pipeline.captioners import Backend, Caption, Model
+from scf_pipeline.captioners._pictures import encode_png
+from scf_pipeline.engine import Resources
+from scf_pipeline.engine.local import LocalEngine
+from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA
+from scf_pipeline.stages import caption
+from scf_pipeline.stages.caption import CaptionConfig, caption_faces, seed_of
+from scf_pipeline.store import Artifact, ArtifactWriter, Settings, settings
+
+MODEL = Model(backend="fake", location="nowhere", revision="r1")
+
+
+class FakeCaptioner:
+    """Says a picture's red level and the seed; stammers where it is told to."""
+
+    def __init__(self, *, stammers=(), stammers_twice=()):
+        self.stammers, self.stammers_twice = set(stammers), set(stammers_twice)
+        self.calls = []
+
+    def caption(self, pictures, seeds, *, insist=False):
+        self.calls.append((len(pictures), insist))
+        reds = [int(picture[0, 0, 0]) for picture in pictures]
+        return [
+            Caption(
+                text=self._say(red, seed, insist), num_tokens=red, mean_log_probability=-red / 10
+            )
+            for red, seed in zip(reds, seeds, strict=True)
+        ]
+
+    def _say(self, red, seed, insist):
+        if red in (self.stammers_twice if insist else self.stammers | self.stammers_twice):
+            return "" if red % 2 else "a man and a man and a man and a man"
+        return f"red {red} of seed {seed}" + (" at last" if insist else "")
+
+
+def face(number, label=Label.ATTACK, dataset="siw", reject=None):
+    attack = label is Label.ATTACK
+    pixels = np.full((4, 4, 3), number, dtype=np.uint8)
+    return {
+        "face_id": f"{dataset}/{number}#0",
+        "sample_id": f"{dataset}/{number}",
+        "dataset": dataset,
+        "split": "train",
+        "subject_id": None,
+        "label": label.value,
+        "pai_species": "print" if attack else None,
+        "fine_type": "print_flat" if attack else None,
+        "native_label": "x",
+        "frame": 0,
+        "box": [0, 0, 4, 4],
+        "box_source": "whole_frame",
+        "image": None if reject else encode_png(pixels),
+        "sha256": None,
+        "reject": reject,
+    }
+
+
+def table(rows):
+    return pa.Table.from_pylist(rows, schema=FACE_SCHEMA)
+
+
+ROWS = [face(n, Label.ATTACK if n % 3 else Label.BONA_FIDE) for n in range(10)]
+
+
+def kernel(captioner, rows=None, **config):
+    return caption_faces(
+        table(ROWS if rows is None else rows),
+        captioner=captioner,
+        name=MODEL.name,
+        config=CaptionConfig(**config),
+    )
+
+
+def test_every_face_gets_the_caption_of_its_own_pixels_and_seed():
+    out = kernel(FakeCaptioner(), batch_size=3).to_pylist()
+    assert [row["face_id"] for row in out] == [row["face_id"] for row in ROWS]
+    assert [row["caption"] for row in out] == [
+        f"red {n} of seed {seed_of(f'siw/{n}#0')}" for n in range(10)
+    ]
+    assert [row["num_tokens"] for row in out] == list(range(10))
+    assert {row["captioner"] for row in out} == {"fake@r1"}
+    assert {row["reject"] for row in out} == {None}
+
+
+def test_batches_follow_the_part_and_the_last_may_be_smaller():
+    captioner = FakeCaptioner()
+    kernel(captioner, batch_size=4)
+    assert captioner.calls == [(4, False), (4, False), (2, False)]
+
+
+def test_only_the_label_that_was_asked_for_is_captioned():
+    out = kernel(FakeCaptioner(), label=Label.BONA_FIDE).to_pylist()
+    assert [row["num_tokens"] for row in out] == [0, 3, 6, 9]
+    assert {row["label"] for row in out} == {"bona_fide"}
+
+
+def test_a_degenerate_caption_is_retried_once_and_its_neighbours_are_not():
+    captioner = FakeCaptioner(stammers=[1, 2])
+    out = kernel(captioner, batch_size=5).to_pylist()
+    assert captioner.calls == [(5, False), (2, True), (5, False)]
+    assert [row["num_tokens"] for row in out if row["caption"].endswith("at last")] == [1, 2]
+    assert {row["reject"] for row in out} == {None}
+
+
+def test_a_caption_that_stays_degenerate_is_rejected_and_its_text_is_kept():
+    out = kernel(FakeCaptioner(stammers_twice=[3, 4])).to_pylist()
+    rejected = {row["num_tokens"]: row["caption"] for row in out if row["reject"] == "degenerate"}
+    assert rejected == {3: "", 4: "a man and a man and a man and a man"}
+
+
+def test_a_part_without_wanted_faces_gives_an_empty_part():
+    out = kernel(FakeCaptioner(), rows=[])
+    assert (out.num_rows, out.schema) == (0, CAPTION_SCHEMA)
+
+
+def test_a_seed_has_64_bits_and_depends_on_the_name_alone():
+    seeds = [seed_of(f"siw/{n}#0") for n in range(1000)]
+    assert seeds == [seed_of(f"siw/{n}#0") for n in range(1000)]
+    assert len(set(seeds)) == 1000
+    assert 2**63 < max(seeds) < 2**64
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Two parts of two datasets, one row rejected by crop."""
+    writer = ArtifactWriter(tmp_path / "faces", FACE_SCHEMA, settings=Settings("crop", 1, {}, {}))
+    writer.write(0, table([*ROWS, face(99, reject="unreadable")]))
+    writer.write(1, table([face(n, dataset="wmca") for n in range(4)]))
+    return writer.seal()
+
+
+@pytest.fixture
+def speaker(monkeypatch):
+    """Makes the registry answer with a fake backend, and counts what it loads."""
+    captioner = FakeCaptioner(stammers_twice=[4])
+    backend = Backend(
+        title="", prompt="", resolve=lambda _text: MODEL, load=lambda _model: captioner
+    )
+
+    def load(package, attribute, name):
+        assert (package, attribute, name) == (captioners, "BACKEND", "fake")
+        return backend
+
+    monkeypatch.setattr("scf_pipeline.stages.caption.plugins.load", load)
+    return captioner
+
+
+def run(faces, out, **config):
+    return caption.run(
+        CaptionConfig(**config),
+        faces=faces,
+        model=MODEL,
+        out=out,
+        engine=LocalEngine(),
+        resources=Resources(cpus=1),
+    )
+
+
+def test_counts_balance_by_dataset(faces, speaker, tmp_path):
+    done = run(faces, tmp_path / "out", label=Label.ATTACK)
+    siw, wmca = done.counts.datasets["siw"], done.counts.datasets["wmca"]
+    assert (siw.rows_in, siw.live, siw.rejected, siw.passed_over) == (
+        10,
+        5,
+        Counter(degenerate=1),
+        4,
+    )
+    assert (wmca.rows_in, wmca.live, wmca.passed_over) == (4, 4, 0)
+
+
+def test_parts_are_one_to_one(faces, speaker, tmp_path):
+    done = run(faces, tmp_path / "out")
+    assert [part.read_all().num_rows for part in done.parts()] == [10, 4]
+
+
+def test_an_interrupted_run_goes_on_with_the_missing_parts(faces, speaker, tmp_path):
+    whole = run(faces, tmp_path / "whole")
+    writer = ArtifactWriter(
+        tmp_path / "out",
+        CAPTION_SCHEMA,
+        settings=settings(CaptionConfig(), faces=faces, model=MODEL),
+    )
+    writer.write(0, caption.make_kernel(CaptionConfig(), MODEL)(faces.parts()[0].read()))
+    speaker.calls.clear()
+    resumed = run(faces, tmp_path / "out")
+    assert speaker.calls == [(4, False)]
+    assert resumed.identity == whole.identity
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        partial(settings, CaptionConfig(batch_size=65), model=MODEL),
+        partial(settings, CaptionConfig(label=Label.ATTACK), model=MODEL),
+        partial(settings, CaptionConfig(), model=Model(backend="fake", location="", revision="2")),
+    ],
+    ids=["batch_size", "label", "revision"],
+)
+def test_what_changes_captions_changes_the_identity(faces, change):
+    plain = settings(CaptionConfig(), faces=faces, model=MODEL)
+    assert change(faces=faces).fingerprint != plain.fingerprint
+
+
+def test_where_the_weights_lie_does_not_change_the_identity(faces):
+    moved = Model(backend="fake", location="elsewhere", revision="r1")
+    plain = settings(CaptionConfig(), faces=faces, model=MODEL)
+    assert settings(CaptionConfig(), faces=faces, model=moved).fingerprint == plain.fingerprint
+
+
+def test_the_result_opens_as_an_artifact(faces, speaker, tmp_path):
+    run(faces, tmp_path / "out")
+    found = Artifact.open(tmp_path / "out")
+    assert found.stage == "caption"
+    assert found.read(["caption"]).num_rows == 13
+
+
+def test_importing_the_stage_imports_neither_torch_nor_ray():
+    code = "import sys, scf_pipeline.stages.caption; print({'torch', 'ray'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
