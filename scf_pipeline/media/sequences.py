@@ -1,0 +1,104 @@
+"""Sequences whose frames lie apart: HDF5 files of WMCA, folders of numbered pictures (HiFiMask)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scf_pipeline.media.frames import (
+    FramePreset,
+    MediaError,
+    Picture,
+    Pixels,
+    check_size,
+    unreadable_if_it_fails,
+)
+from scf_pipeline.schema import Reject
+
+if TYPE_CHECKING:
+    import h5py
+
+
+def read_numbered(
+    files: dict[int, Path], load: Callable[[Path], Pixels], preset: FramePreset
+) -> Iterator[Picture]:
+    """Yield frames of a folder whose files bear their number.
+
+    Args:
+        files: File of each frame number.
+        load: Reads one file.
+        preset: Which frames.
+
+    Raises:
+        MediaError: If no file can be read.
+    """
+    return _pick(sorted(files), lambda number: load(files[number]), preset)
+
+
+def numbered(folder: Path, suffixes: set[str]) -> dict[int, Path]:
+    """Return the files of a folder that end in a number, by that number.
+
+    Hidden files and other suffixes are passed over; of two files with one number the first by
+    name counts.
+    """
+    found: dict[int, Path] = {}
+    for file in sorted(folder.iterdir()):
+        match = re.search(r"\d+$", file.stem)
+        if match and file.suffix.lower() in suffixes and not file.name.startswith("."):
+            found.setdefault(int(match[0]), file)
+    return found
+
+
+def read_hdf5(path: Path, preset: FramePreset, pixel_limit: int) -> Iterator[Picture]:
+    """Yield frames of groups ``Frame_<i>``, each with ``array``, uint8, (3, H, W), in R-G-B order.
+
+    Raises:
+        MediaError: If no frame can be read.
+        Exception: Whatever h5py raises on a damaged file.
+    """
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        groups = {int(name[6:]): name for name in file if re.fullmatch(r"Frame_\d+", name)}
+        load = partial(_load_array, file, groups, pixel_limit)
+        yield from _pick(sorted(groups), load, preset)  # as numbers: Frame_10 follows Frame_2
+
+
+def _load_array(file: h5py.File, groups: dict[int, str], pixel_limit: int, number: int) -> Pixels:
+    array = file[groups[number]]["array"]
+    if array.ndim != 3 or array.shape[0] != 3 or array.dtype != np.uint8:
+        raise MediaError(
+            Reject.UNREADABLE,
+            f"`array` must be uint8 of shape (3, H, W), but is {array.dtype} {array.shape}.",
+        )
+    check_size(array.shape[2], array.shape[1], pixel_limit)
+    return np.ascontiguousarray(np.moveaxis(array[()], 0, 2))
+
+
+def _pick(
+    numbers: list[int], load: Callable[[int], Pixels], preset: FramePreset
+) -> Iterator[Picture]:
+    """Yield the frames that load; where none does, choose anew among the frames left."""
+    detail, found = "holds none", False
+    while numbers and not found:
+        broken = set()
+        for number in [numbers[position] for position in preset.positions(len(numbers))]:
+            try:
+                with unreadable_if_it_fails():
+                    picture = Picture(number, load(number))
+            except MediaError as error:
+                broken.add(number)
+                detail = f"in frame {number}: {error.detail}"
+            else:
+                found = True
+                yield picture
+        numbers = [number for number in numbers if number not in broken]
+    if not found:
+        raise MediaError(
+            Reject.NO_FRAME, f"A sequence must hold a frame that decodes, but {detail}"
+        )

@@ -1,0 +1,272 @@
+"""samples -> faces: frames, boxes, square crops.
+
+Where a face lies is told by the dataset's own box, else by a detector, else the whole frame is
+taken; `box_source` says which. A sample that cannot be read stays as one row with its reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from upath import UPath
+
+from ifas_model import plugins
+from scf_pipeline import adapters, progress
+from scf_pipeline.adapters import Adapter, Box, Frame
+from scf_pipeline.config import STRICT
+from scf_pipeline.engine import Engine, Kernel, Resources
+from scf_pipeline.errors import ArtifactError, StageError
+from scf_pipeline.media import PIXEL_LIMIT, FramePreset, MediaError, Picture, read_frames
+from scf_pipeline.media.faces import (
+    Detector,
+    DetectorName,
+    PixelBox,
+    clip,
+    encode_png,
+    load_detector,
+    square_crop,
+    whole,
+)
+from scf_pipeline.schema import FACE_SCHEMA
+from scf_pipeline.store import DATA, Artifact, ArtifactWriter, part_name, settings
+
+logger = logging.getLogger(__name__)
+
+REACH = 5
+"""A frame without a box of its own takes the nearest one of at most so many frames away."""
+
+NAMED_FAILURES = 5
+"""Failures that an error names."""
+
+
+class BoxSource(StrEnum):
+    """Who says where the face lies."""
+
+    SIDECAR = "sidecar"
+    """The dataset's own annotation."""
+    DETECTOR = "detector"
+    """The detector that the config names."""
+    CROPPED = "cropped"
+    """Nobody needs to: the dataset ships face crops, which are taken whole."""
+    WHOLE_FRAME = "whole_frame"
+    """Nobody can: the whole frame is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class CropConfig:
+    """Settings that change which frames are taken and what is cut out of them.
+
+    PAPER: of all these only the size of 224 px is stated.
+    """
+
+    stage: ClassVar[str] = "crop"
+    version: ClassVar[int] = 1
+
+    frames: FramePreset = FramePreset.FLIP2
+    """Which frames of a video: ``flip2``, ``every5``, ``all`` or ``first``."""
+
+    image_size: int = Field(default=224, ge=16, le=1024)
+    """Side of a crop, in pixels. The paper: 224."""
+
+    scale: float = Field(default=1.6, ge=1, le=8, allow_inf_nan=False)
+    """Side of the square that is cut, in longer sides of the face box; 1 is a tight crop."""
+
+    detector: DetectorName = "cascade"
+    """Finds faces where the dataset ships no box: OpenCV's frontal ``cascade``, ``yunet``, or
+    ``none``."""
+
+    detector_file: Path | None = None
+    """ONNX file of YuNet, exactly if `detector` is ``yunet``."""
+
+    max_reject_fraction: float = Field(default=0.01, ge=0, le=1)
+    """Largest tolerated share of samples that cannot be read."""
+
+    pixel_limit: int = Field(default=PIXEL_LIMIT, ge=1, le=89_000_000)
+    """Largest picture or frame that is opened, in pixels; Pillow itself warns of larger ones."""
+
+    def __post_init__(self) -> None:
+        if (self.detector_file is None) is (self.detector == "yunet"):
+            raise ValueError(
+                f"`detector_file` must be given exactly for yunet, but is {self.detector_file} "
+                f"for {self.detector}."
+            )
+
+
+def run(config: CropConfig, *, samples: Artifact, out: UPath, engine: Engine) -> Artifact:
+    """Cut the faces out of all samples.
+
+    Raises:
+        ArtifactError: If the samples do not say where their datasets lie.
+        StageError: If a root is gone, or more than `max_reject_fraction` of the samples cannot be
+            read. Then nothing is sealed, and the parts with failures are done anew next time.
+    """
+    names = sorted(samples.counts.datasets)
+    roots = {name: _root(samples, name) for name in names}
+    known = {name: _adapter(samples, name) for name in names}
+    writer = ArtifactWriter(out, FACE_SCHEMA, settings=settings(config, samples=samples))
+    todo = writer.missing(samples.parts())
+    make = partial(make_kernel, config, roots, known)
+    done = engine.map_parts(make, todo, writer.write, Resources(cpus=1))
+    progress.consume(done, total=len(todo), label=config.stage)
+    _refuse_many_failures(config, samples, writer)
+    return writer.seal(inputs=samples.counts)
+
+
+def _root(samples: Artifact, name: str) -> Path:
+    noted = samples.notes.get("roots", {}).get(name)
+    if noted is None:
+        raise ArtifactError(
+            f"Samples must note the root of {name!r}, but do not.",
+            where=str(samples.path),
+            fix="Ingest the dataset again.",
+        )
+    if not Path(noted).is_dir():
+        raise StageError(
+            f"The root of {name!r} must be a folder, but is not there.",
+            where=str(noted),
+            fix="Mount the dataset there, or ingest it anew from where it lies now.",
+        )
+    return Path(noted)
+
+
+def _adapter(samples: Artifact, name: str) -> Adapter:
+    try:
+        adapter: Adapter = plugins.load(adapters, "ADAPTER", name)
+    except KeyError as error:
+        raise ArtifactError(
+            f"Samples must be of datasets that an adapter reads, but are of {name!r}.",
+            where=str(samples.path),
+            fix=f"Add scf_pipeline/adapters/{name}.py, or ingest with this version.",
+        ) from error
+    return adapter
+
+
+def make_kernel(
+    config: CropConfig, roots: Mapping[str, Path], known: Mapping[str, Adapter]
+) -> Kernel:
+    """Load the detector, once in each worker, and return the kernel.
+
+    Args:
+        config: Frames, crop and detector.
+        roots: Folder of each dataset.
+        known: Adapter of each dataset.
+    """
+    detect = load_detector(config.detector, config.detector_file)
+    return partial(crop_samples, config=config, roots=roots, known=known, detect=detect)
+
+
+def crop_samples(
+    samples: pa.Table,
+    *,
+    config: CropConfig,
+    roots: Mapping[str, Path],
+    known: Mapping[str, Adapter],
+    detect: Detector,
+) -> pa.Table:
+    """Cut the faces out of the samples of one part.
+
+    Args:
+        samples: Live rows of ``SAMPLE_SCHEMA``.
+        config: Frames and crop.
+        roots: Folder of each dataset.
+        known: Adapter of each dataset.
+        detect: Finds a face where the dataset ships no box.
+
+    Returns:
+        Rows of ``FACE_SCHEMA``, samples in the same order, frames ascending. A sample that cannot
+        be read is one row with frame 0, no image, and its reason in `reject`.
+    """
+    batches = []
+    for sample in samples.to_pylist():
+        name = sample["dataset"]
+        try:
+            faces = list(_faces(sample, roots[name], known[name], detect, config))
+        except MediaError as error:
+            logger.warning("%s: %s", sample["sample_id"], error)
+            faces = [{"frame": 0, "reject": error.reject.value}]
+        rows = [
+            sample | {"reject": None} | face | {"face_id": f"{sample['sample_id']}#{face['frame']}"}
+            for face in faces
+        ]
+        batches.append(pa.RecordBatch.from_pylist(rows, schema=FACE_SCHEMA))
+    return pa.Table.from_batches(batches, schema=FACE_SCHEMA)
+
+
+def _faces(
+    sample: Mapping[str, Any], root: Path, adapter: Adapter, detect: Detector, config: CropConfig
+) -> Iterator[dict[str, Any]]:
+    media_path = sample["media_path"]
+    quarters = adapter.rotation(media_path) // 90
+    boxes: dict[Frame, Mapping[int, Box]] = {}
+    frames = read_frames(root / media_path, config.frames, pixel_limit=config.pixel_limit)
+    for number, stored in frames:
+        picture = Picture(number, np.ascontiguousarray(np.rot90(stored, quarters)))
+        height, width = picture.pixels.shape[:2]
+        frame = Frame(width, height)
+        if frame not in boxes:  # one size for each sample, but for rare videos that change it
+            boxes[frame] = adapter.boxes(root, media_path, frame)
+        box, source = _locate(picture, boxes[frame], adapter, detect)
+        crop = square_crop(picture.pixels, box, scale=config.scale, size=config.image_size)
+        png = encode_png(crop)
+        yield {
+            "frame": number,
+            "box": list(box),
+            "box_source": source.value,
+            "image": png,
+            "sha256": hashlib.sha256(png).hexdigest(),
+        }
+
+
+def _locate(
+    picture: Picture, boxes: Mapping[int, Box], adapter: Adapter, detect: Detector
+) -> tuple[PixelBox, BoxSource]:
+    if (shipped := _nearest(boxes, picture)) is not None:
+        return shipped, BoxSource.SIDECAR
+    if adapter.is_cropped:
+        return whole(picture.pixels), BoxSource.CROPPED
+    if (found := detect(picture.pixels)) is not None:
+        return found, BoxSource.DETECTOR
+    return whole(picture.pixels), BoxSource.WHOLE_FRAME
+
+
+def _nearest(boxes: Mapping[int, Box], picture: Picture) -> PixelBox | None:
+    """Return the usable box of the nearest frame within reach; of two as near, the earlier."""
+    near = [(abs(n - picture.number), n) for n in boxes if abs(n - picture.number) <= REACH]
+    usable = (clip(boxes[number], picture.pixels) for _, number in sorted(near))
+    return next((box for box in usable if box is not None), None)
+
+
+def _refuse_many_failures(config: CropConfig, samples: Artifact, writer: ArtifactWriter) -> None:
+    failures: list[str] = []
+    files: list[UPath] = []
+    for part in samples.parts():
+        file = writer.path / DATA / part_name(part.number)
+        with file.open("rb") as stream:
+            faces = pq.read_table(stream, columns=["sample_id", "reject"])
+        failed = faces.filter(pc.is_valid(faces["reject"])).to_pylist()
+        failures += [f"{row['sample_id']} ({row['reject']})" for row in failed]
+        files += [file] if failed else []
+    if len(failures) <= config.max_reject_fraction * samples.counts.live:
+        return
+    for file in files:
+        file.unlink()
+    more = ", ..." if len(failures) > NAMED_FAILURES else ""
+    raise StageError(
+        f"At most {config.max_reject_fraction:.2%} of the samples must be unreadable, but "
+        f"{len(failures)} of {samples.counts.live} are: "
+        f"{', '.join(failures[:NAMED_FAILURES])}{more}.",
+        where=str(writer.path),
+        fix="Restore the files and rerun, or raise `max_reject_fraction`.",
+    )
