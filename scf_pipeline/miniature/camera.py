@@ -1,0 +1,140 @@
+"""Cameras: from a drawn scene to the frames that a device stores.
+
+Units in this file: pixels; the still's are smaller than the frame's by the film's `zoom`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scf_pipeline.miniature import physics
+from scf_pipeline.miniature.faces import EYE_X, EYE_Y, Person, oval
+from scf_pipeline.miniature.layouts import Clip, Picture, Sensor
+from scf_pipeline.miniature.strokes import Float, blur, curve, to_picture
+
+Matrix = NDArray[np.float64]
+GREY = np.float32(118)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """How one presentation is exposed."""
+
+    light: float
+    """Brightness, 1 being neutral."""
+
+    warmth: float
+    """Colour of the light from -1 (bluish) to 1 (yellowish)."""
+
+    blur: float
+    """Blur from a lens out of focus, in pixels of the crop at 64 px."""
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A lit scene and where the face is in it."""
+
+    picture: Float
+    """RGB, (H, W, 3), 0 to 255."""
+
+    matrix: Matrix
+    """Turns face heights, counted from the centre of the face oval, into pixels."""
+
+
+def expose(picture: Picture, exposure: Exposure, sensor: Sensor, rng: np.random.Generator) -> Float:
+    """Light a scene; level, colour and contrast vary whatever is presented."""
+    light = exposure.light * float(rng.uniform(0.72, 1.08))
+    warmth = exposure.warmth + float(rng.uniform(-0.35, 0.35)) + sensor.warmth
+    lit = physics.illuminate(picture.astype(np.float32), light, warmth, rng)
+    contrast, lift = np.float32(rng.uniform(0.8, 1.12)), np.float32(rng.uniform(-14, 14))
+    lit = GREY + (lit - GREY) * contrast + lift
+    grey = lit.mean(axis=2, keepdims=True)
+    lit = np.clip(grey + (lit - grey) * np.float32(rng.uniform(0.72, 1.12)), 0, 255)
+    if sensor.gamma != 1.0:
+        lit = 255 * (lit / 255) ** np.float32(sensor.gamma)
+    return np.asarray(lit, np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """How stills become frames."""
+
+    sensor: Sensor
+    """Camera; gives size, noise and compression."""
+
+    zoom: float
+    """Width of a frame over the width of a still."""
+
+    unit: float
+    """Height of the face in frames."""
+
+    blur: float
+    """Blur from a lens out of focus, in pixels of the crop at 64 px."""
+
+    shake: float
+    """Standard deviation of the movement between frames, in face heights."""
+
+    def run(
+        self, stills: Sequence[Still], person: Person, num_frames: int, rng: np.random.Generator
+    ) -> Clip:
+        """Move the stills a little from frame to frame, and store each as the camera does."""
+        frames, boxes, eyes = [], [], []
+        size = (self.sensor.width, self.sensor.height)
+        for number in range(num_frames):
+            still = stills[(number // 3) % len(stills)]
+            move = self._move(is_still=num_frames == 1, rng=rng)
+            flags = cv2.INTER_CUBIC if self.zoom > 1.5 else cv2.INTER_LINEAR
+            border = cv2.BORDER_REFLECT_101
+            frame = cv2.warpAffine(still.picture, move, size, flags=flags, borderMode=border)
+            frames.append(self._store(np.asarray(frame, np.float32), rng))
+            whole = np.vstack([move, [0, 0, 1]]) @ np.vstack([still.matrix, [0, 0, 1]])
+            boxes.append(_box(whole[:2], person, size))
+            eyes.append((_pixel(whole, -EYE_X, EYE_Y), _pixel(whole, EYE_X, EYE_Y)))
+        return Clip(frames=frames, boxes=boxes, eyes=eyes)
+
+    def _move(self, *, is_still: bool, rng: np.random.Generator) -> Matrix:
+        """Return the matrix from a still to a frame."""
+        width, height = self.sensor.width, self.sensor.height
+        turn, grow, shift = 0.0, 1.0, np.zeros(2)
+        if not is_still:
+            turn, grow = float(rng.normal(0, 0.6)), float(rng.uniform(1.0, 1.02))
+            shift = rng.normal(0, self.shake * self.unit, size=2)
+        middle = np.array([width, height]) / 2
+        move = np.asarray(cv2.getRotationMatrix2D((0.0, 0.0), turn, self.zoom * grow), np.float64)
+        move[:, 2] += middle + shift - move[:, :2] @ (middle / self.zoom)
+        # The centre of the first pixel lies half a pixel inside the corner, at either size.
+        move[:, 2] += (self.zoom - 1) / 2
+        return move
+
+    def _store(self, frame: Float, rng: np.random.Generator) -> Picture:
+        """Blur, add noise and compress one frame."""
+        out_of_focus = self.blur * self.unit / physics.PIXELS_PER_FACE
+        sharp = blur(frame, float(np.hypot(self.sensor.blur, out_of_focus)))
+        noisy = sharp + np.float32(self.sensor.noise) * physics.grain(frame.shape[:2], rng)
+        return compress(to_picture(noisy), self.sensor.quality)
+
+
+def compress(picture: Picture, quality: int) -> Picture:
+    """Return a picture after JPEG at a quality from 1 to 100."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    encoded = cv2.imencode(".jpg", picture[..., ::-1], options)[1]
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
+
+
+def _pixel(matrix: Matrix, x: float, y: float) -> tuple[int, int]:
+    column, row = matrix[:2, :2] @ np.array([x, y]) + matrix[:2, 2]
+    return round(float(column)), round(float(row))
+
+
+def _box(matrix: Matrix, person: Person, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the bounding box of the face oval, inside the frame."""
+    points = curve((0, 0), oval(person)) @ matrix[:, :2].T + matrix[:, 2]
+    low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
+    return x0, y0, min(size[0], int(high[0])), min(size[1], int(high[1]))
