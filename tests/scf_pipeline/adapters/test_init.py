@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scf_pipeline import adapters
+from scf_pipeline.adapters import (
+    Box,
+    Frame,
+    box_from_eyes,
+    list_lines,
+    media_files,
+    no_boxes,
+    sidecar_rows,
+    upright,
+    within,
+)
+from scf_pipeline.errors import DatasetLayoutError
+
+coordinates = st.floats(-2000, 2000)
+points = st.tuples(coordinates, coordinates)
+
+
+def test_eyes_a_hundred_pixels_apart_imply_a_square_of_220() -> None:
+    assert box_from_eyes((100, 200), (200, 200)) == pytest.approx((40, 116.4, 260, 336.4))
+
+
+@settings(derandomize=True, deadline=None)
+@given(points, points)
+def test_a_box_from_eyes_is_square_and_holds_both_eyes(
+    right: tuple[float, float], left: tuple[float, float]
+) -> None:
+    box = box_from_eyes(right, left)
+    assert box.x1 - box.x0 == pytest.approx(box.y1 - box.y0)
+    for x, y in (right, left):
+        assert box.x0 < x < box.x1
+        assert box.y0 - 1e-6 < y + 0.13 * (box.y1 - box.y0)
+        assert y < box.y1
+
+
+@settings(derandomize=True, deadline=None)
+@given(points, points)
+def test_a_box_does_not_ask_which_eye_is_which(
+    right: tuple[float, float], left: tuple[float, float]
+) -> None:
+    assert box_from_eyes(right, left) == pytest.approx(box_from_eyes(left, right))
+
+
+def test_eyes_at_one_point_still_imply_a_box() -> None:
+    box = box_from_eyes((50, 50), (50, 50))
+    assert box.x1 - box.x0 == pytest.approx(2.2)
+
+
+@settings(derandomize=True, deadline=None)
+@given(points, points, st.integers(1, 500), st.integers(1, 500))
+def test_a_box_within_a_frame_is_a_part_of_it_and_of_the_box(
+    start: tuple[float, float], end: tuple[float, float], width: int, height: int
+) -> None:
+    box = Box(*start, *end)
+    part = within(box, Frame(width, height))
+    if part is None:
+        overlap_x = min(width, box.x1) - max(0, box.x0)
+        overlap_y = min(height, box.y1) - max(0, box.y0)
+        assert min(overlap_x, overlap_y) < 1
+    else:
+        assert 0 <= part.x0 < part.x1 <= width
+        assert 0 <= part.y0 < part.y1 <= height
+        assert part.x0 >= box.x0
+        assert part.y1 <= box.y1
+        assert within(part, Frame(width, height)) == part
+
+
+def test_rows_keep_their_place_whatever_a_line_holds(tmp_path: Path) -> None:
+    path = tmp_path / "clip.face"
+    path.write_bytes(b"1 2.5\r\n\n\xff\xfe\nx 1\n-3 1e2\n1 inf")
+    assert list(sidecar_rows(path)) == [[1, 2.5], [], [], [], [-3, 100], []]
+
+
+def test_an_empty_column_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "clip.face"
+    path.write_text("1,,3\n1, 2 ,3\n")
+    assert list(sidecar_rows(path, ",")) == [[], [1, 2, 3]]
+
+
+def test_an_absent_sidecar_and_a_folder_have_no_rows(tmp_path: Path) -> None:
+    assert list(sidecar_rows(tmp_path / "absent.face")) == []
+    assert list(sidecar_rows(tmp_path)) == []
+
+
+def test_a_sidecar_above_the_bound_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.face"
+    path.write_text("1 2 3 4\n")
+    monkeypatch.setattr(adapters, "MAX_SIDECAR_BYTES", 8)
+    assert list(sidecar_rows(path)) == [[1, 2, 3, 4]]
+    monkeypatch.setattr(adapters, "MAX_SIDECAR_BYTES", 7)
+    assert list(sidecar_rows(path)) == []
+
+
+def test_a_list_comes_without_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo")
+    assert list_lines(tmp_path, tmp_path / "list.txt") == ["one", "two"]
+
+
+def test_a_list_that_is_too_long_or_no_text_is_refused_by_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "list.txt").write_bytes(b"one\xff")
+    with pytest.raises(DatasetLayoutError, match="not at byte 3") as caught:
+        list_lines(tmp_path, tmp_path / "list.txt")
+    assert caught.value.where == "list.txt"
+    monkeypatch.setattr(adapters, "MAX_LIST_BYTES", 3)
+    with pytest.raises(DatasetLayoutError, match="at most 3 bytes, but holds 4"):
+        list_lines(tmp_path, tmp_path / "list.txt")
+
+
+def test_media_are_found_at_any_depth_sorted_and_without_hidden_files(tmp_path: Path) -> None:
+    for name in ("b/2.MOV", "b/10.png", "a.jpg", "c.txt", "._a.jpg", ".hidden/d.jpg", "b/c/e.webp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in media_files(tmp_path)]
+    assert found == ["a.jpg", "b/10.png", "b/2.MOV", "b/c/e.webp"]
+
+
+def test_the_walk_takes_other_suffixes_when_asked(tmp_path: Path) -> None:
+    for name in ("a.hdf5", "b.jpg"):
+        (tmp_path / name).touch()
+    assert [path.name for path in media_files(tmp_path, {".hdf5"})] == ["a.hdf5"]
+
+
+def test_linked_folders_are_followed_but_never_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "root/a").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/x.jpg").touch()
+    (tmp_path / "root/a/up").symlink_to(tmp_path / "root")
+    (tmp_path / "root/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "root/a")
+    found = [
+        path.relative_to(tmp_path / "root").as_posix() for path in media_files(tmp_path / "root")
+    ]
+    assert found == ["linked/x.jpg"]
+
+
+def test_by_default_a_dataset_ships_no_boxes_and_is_upright(tmp_path: Path) -> None:
+    assert no_boxes(tmp_path, "a.jpg", Frame(10, 10)) == {}
+    assert upright("a.jpg") == 0
