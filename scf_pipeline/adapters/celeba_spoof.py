@@ -26,15 +26,15 @@ logger = logging.getLogger(__name__)
 
 KEY = re.compile(r"Data/(?:train|test)/[0-9]+/(?i:live|spoof)/[0-9]{6}\.(?i:jpg|png)")
 KINDS = {
-    1: (PaiSpecies.PRINT, "photo"),
-    2: (PaiSpecies.PRINT, "poster"),
-    3: (PaiSpecies.PRINT, "a4"),
+    1: (PaiSpecies.PRINT, "print_photo"),
+    2: (PaiSpecies.PRINT, "print_poster"),
+    3: (PaiSpecies.PRINT, "print_a4"),
     4: (PaiSpecies.MASK, "paper_mask_face"),
     5: (PaiSpecies.MASK, "paper_mask_upper_body"),
     6: (PaiSpecies.MASK, "paper_mask_region"),
-    7: (PaiSpecies.REPLAY, "pc"),
-    8: (PaiSpecies.REPLAY, "pad"),
-    9: (PaiSpecies.REPLAY, "phone"),
+    7: (PaiSpecies.REPLAY, "replay_pc"),
+    8: (PaiSpecies.REPLAY, "replay_pad"),
+    9: (PaiSpecies.REPLAY, "replay_phone"),
     10: (PaiSpecies.MASK, "mask_3d"),
 }
 """Number 40 of an annotation: the spoof type; 0 where number 43 says live."""

@@ -34,11 +34,13 @@ ATTACK = re.compile(
     r"scene01/attack/attack_client(?P<subject>[0-9]{3})_(?:android|laptop)_SD_"
     r"(?P<instrument>ipad_video|iphone_video|printed_photo)_scene01\.(?i:mp4|mov)"
 )
-SPECIES = {
-    "printed_photo": PaiSpecies.PRINT,
-    "ipad_video": PaiSpecies.REPLAY,
-    "iphone_video": PaiSpecies.REPLAY,
+KINDS = {
+    "printed_photo": (PaiSpecies.PRINT, "print_photo"),
+    "ipad_video": (PaiSpecies.REPLAY, "replay_ipad"),
+    "iphone_video": (PaiSpecies.REPLAY, "replay_iphone"),
 }
+"""Attacks by instrument."""
+
 LISTS = {Split.TRAIN: "train_sub_list.txt", Split.TEST: "test_sub_list.txt"}
 SUBJECTS = {
     Split.TRAIN: "02 03 05 06 07 08 09 11 12 21 22 34 53 54 55",
@@ -121,6 +123,7 @@ def _sample(path: Path, *, root: Path, home: Path, splits: Mapping[str, Split]) 
             fix="Replace the lists by the official ones, or remove both.",
         )
     instrument = match.groupdict().get("instrument")
+    species, fine_type = KINDS[instrument] if instrument else (None, None)
     return Sample(
         sample_id=f"msu_mfsd/{native.with_suffix('').as_posix()}",
         dataset="msu_mfsd",
@@ -128,8 +131,8 @@ def _sample(path: Path, *, root: Path, home: Path, splits: Mapping[str, Split]) 
         split=splits[match["subject"]],
         subject_id=match["subject"],
         label=Label.ATTACK if instrument else Label.BONA_FIDE,
-        pai_species=SPECIES[instrument] if instrument else None,
-        fine_type=instrument,
+        pai_species=species,
+        fine_type=fine_type,
         native_label=instrument or "real",
     )
 

@@ -20,10 +20,10 @@ from scf_pipeline.schema import Sample
 SPLITS = {"Train": Split.TRAIN, "Test": Split.TEST}
 NAME = re.compile(
     r"(?P<stem>(?:(?P<live>live)|spoof)/[0-9]{3}/(?P<subject>[0-9]{3})-[12]-"
-    r"(?P<type>(?(live)1|[23]))-(?P<medium>[1-4])-[12])(?:\.m)?\.(?i:mov|mp4)"
+    r"(?P<type>(?(live)1|[23]))-[1-4]-[12])(?:\.m)?\.(?i:mov|mp4)"
 )
 SPECIES = {"2": PaiSpecies.PRINT, "3": PaiSpecies.REPLAY}
-"""Species by type; type 1 is bona fide."""
+"""Species by type; type 1 is bona fide. What the medium of an attack means is not published."""
 
 
 def scan(root: Path) -> Iterator[Sample]:
@@ -64,7 +64,7 @@ def _sample(path: Path, *, root: Path, folder: str, split: Split) -> Sample:
         subject_id=match["subject"],
         label=Label.ATTACK if species else Label.BONA_FIDE,
         pai_species=species,
-        fine_type=f"{species}_{match['medium']}" if species else None,
+        fine_type=species.value if species else None,
         native_label=match["type"],
     )
 

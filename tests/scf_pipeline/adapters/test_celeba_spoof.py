@@ -84,10 +84,11 @@ def test_spoof_types_map_as_the_table_of_the_dataset_says() -> None:
         **dict.fromkeys((4, 5, 6, 10), "mask"),
         **dict.fromkeys((7, 8, 9), "replay"),
     }
-    assert [KINDS[kind][1] for kind in (4, 5, 6)] == [
-        "paper_mask_face",
-        "paper_mask_upper_body",
-        "paper_mask_region",
+    assert [fine_type for _, fine_type in KINDS.values()] == [
+        *("print_photo", "print_poster", "print_a4"),
+        *("paper_mask_face", "paper_mask_upper_body", "paper_mask_region"),
+        *("replay_pc", "replay_pad", "replay_phone"),
+        "mask_3d",
     ]
 
 

@@ -40,9 +40,9 @@ def by_path(root: Path) -> dict[str, Sample]:
         (REAL, None, None, "real", "test", "001"),
         (LAPTOP, None, None, "real", "train", "055"),
         (TURNED, None, None, "real", "train", "003"),
-        (TABLET, PaiSpecies.REPLAY, "ipad_video", "ipad_video", "test", "001"),
-        (PHONE, PaiSpecies.REPLAY, "iphone_video", "iphone_video", "test", "050"),
-        (PRINT, PaiSpecies.PRINT, "printed_photo", "printed_photo", "test", "013"),
+        (TABLET, PaiSpecies.REPLAY, "replay_ipad", "ipad_video", "test", "001"),
+        (PHONE, PaiSpecies.REPLAY, "replay_iphone", "iphone_video", "test", "050"),
+        (PRINT, PaiSpecies.PRINT, "print_photo", "printed_photo", "test", "013"),
     ],
 )
 def test_scan_reads_each_naming_case(

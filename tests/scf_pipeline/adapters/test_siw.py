@@ -40,9 +40,9 @@ def by_path(root: Path) -> dict[str, Sample]:
         (LIVE, None, None, "1", Split.TRAIN, "003"),
         (TEST_LIVE, None, None, "1", Split.TEST, "001"),
         (DOUBLE, None, None, "1", Split.TEST, "153"),
-        (PRINT, PaiSpecies.PRINT, "print_1", "2", Split.TRAIN, "003"),
-        (REPLAY, PaiSpecies.REPLAY, "replay_4", "3", Split.TRAIN, "165"),
-        (MP4, PaiSpecies.REPLAY, "replay_1", "3", Split.TEST, "001"),
+        (PRINT, PaiSpecies.PRINT, "print", "2", Split.TRAIN, "003"),
+        (REPLAY, PaiSpecies.REPLAY, "replay", "3", Split.TRAIN, "165"),
+        (MP4, PaiSpecies.REPLAY, "replay", "3", Split.TEST, "001"),
     ],
 )
 def test_scan_reads_each_naming_case(
