@@ -127,6 +127,9 @@ class Shot:
     num_frames: int = 1
     """Frames to draw; 1 for a still picture."""
 
+    is_border_shown: bool | None = None
+    """Whether a sheet's border lies inside the crop; ``None`` leaves it to chance."""
+
     is_cropped: bool = False
     """Whether to draw the square of 1.6 face boxes and nothing more."""
 
@@ -156,6 +159,7 @@ def draw_clip(person: Person, shot: Shot, rng: np.random.Generator) -> Clip:
         centre=_place_face(shape, unit, shot, rng),
         unit=unit,
         visibility=VISIBILITY[shot.difficulty],
+        is_border_shown=shot.is_border_shown,
     )
     exposure = Exposure(light=shot.light, warmth=shot.warmth, blur=shot.focus_blur)
     seed, light_seed = (int(number) for number in rng.integers(2**62, size=2))
