@@ -1,4 +1,4 @@
-"""HKBU-MARs V1+ (Liu et al. 2016): 12 subjects, each seen twice and once behind a resin mask.
+"""HKBU-MARs V1+ (Liu et al. 2018): 12 subjects, each seen twice and once behind a resin mask.
 
 <root>/s1/<subject>_01_<index>.mp4      bona fide, first visit
 <root>/s2/<subject>_02_<index>.mp4      bona fide, second visit

@@ -85,6 +85,11 @@ def test_splits_hold_every_kind_and_enough_subjects() -> None:
         assert sum(p.label is Label.ATTACK for p in own) == round(0.6 * size)
 
 
+def test_the_20_subjects_of_the_release_may_occur() -> None:
+    subjects = {int(p.subject_id) for p in plan(Budget(train=200, dev=0, test=200))}
+    assert subjects == {*range(2, 8), *range(9, 19), *range(20, 24)}
+
+
 def test_plan_depends_on_the_seed_only() -> None:
     assert plan(seed=5) == plan(seed=5) != plan(seed=6)
 
@@ -113,6 +118,7 @@ def test_videos_are_stored_lying_and_shown_upright(tmp_path) -> None:
         assert len(frames) == 10
         stored = frames[0].to_ndarray(format="rgb24")
         assert stored.shape[1] > stored.shape[0]
+        assert int(frames[0].rotation) % 360 == (90 if name == "5s" else 270)
         upright = np.rot90(stored, int(frames[0].rotation) // 90)
         assert upright.shape == (sensor.height, sensor.width, 3)
         assert np.abs(upright.astype(float) - drawn.frames[0]).mean() < 4
