@@ -429,6 +429,12 @@ def write_whole(path: UPath, data: bytes) -> None:
     _sync(path.parent)
 
 
+def remove(folder: UPath) -> None:
+    """Remove a folder and all below it, if it is there."""
+    if folder.exists():
+        folder.fs.rm(folder.path, recursive=True)
+
+
 def read_sealed(path: UPath, sha256: str) -> bytes:
     """Return a file's bytes if they are the ones that were sealed.
 
@@ -457,7 +463,7 @@ def hash_files(folder: UPath) -> dict[str, dict[str, Any]]:
     """Return hash and size of every file of an artifact, by its path below the folder."""
     names = list_files(folder)
     with ThreadPoolExecutor(max_workers=4) as pool:
-        entries = list(pool.map(lambda name: _hash_entry(folder / name), names))
+        entries = list(pool.map(lambda name: hash_file_entry(folder / name), names))
     return dict(zip(names, entries, strict=True))
 
 
@@ -472,7 +478,8 @@ def list_files(folder: UPath) -> list[str]:
     )
 
 
-def _hash_entry(path: UPath) -> dict[str, Any]:
+def hash_file_entry(path: UPath) -> dict[str, Any]:
+    """Return hash and size of one file, as a manifest lists them."""
     size, sha = 0, hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

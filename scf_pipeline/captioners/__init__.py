@@ -13,6 +13,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ifas_model import plugins
+from scf_pipeline.errors import CaptionerError
+
+DEFAULT_BACKEND = "blip2"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -82,6 +87,31 @@ class Backend:
 
     load: Callable[[Model], Captioner]
     """Load the weights; called once in each worker."""
+
+
+def find(name: str) -> Model:
+    """Return the model of a name as ``--model`` takes it.
+
+    Args:
+        name: A checkpoint folder or ``hub-id@revision`` for the default backend ``blip2``; others
+            stand before a colon, e.g. ``blip2_lavis:<model>``.
+
+    Raises:
+        CaptionerError: If there is no such backend, or the backend cannot resolve the model.
+    """
+    from scf_pipeline import captioners
+
+    prefix, colon, rest = name.partition(":")
+    known = plugins.names(captioners)
+    if colon and "/" not in prefix and prefix not in known:
+        raise CaptionerError(
+            f"A captioner must be one of {', '.join(known)}, but is {prefix!r}.",
+            where=name,
+            fix="Correct the name before the colon, or leave both out for blip2.",
+        )
+    backend, location = (prefix, rest) if colon and prefix in known else (DEFAULT_BACKEND, name)
+    entry: Backend = plugins.load(captioners, "BACKEND", backend)
+    return entry.resolve(location)
 
 
 def is_degenerate(text: str) -> bool:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import RayActorError
 
 from scf_pipeline import errors
 from scf_pipeline.engine import Kernel, Part, Resources, Write, limit_threads, work
-from scf_pipeline.errors import ScfError
+from scf_pipeline.errors import ScfError, StageError
 
 T = TypeVar("T")
 
+# Ray Data has no other way yet to bound the restarts of its actors.
+warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+
 RETRIES = 3
-"""How often a dead worker or a lost part is tried again; Ray's own default is for ever."""
+"""How often a dead worker or a lost part is tried again."""
 
 
 class RayEngine:
@@ -49,7 +54,8 @@ class RayEngine:
         """Yield part numbers as they finish; a slow part does not hold back the rest.
 
         Raises:
-            ScfError: The expected failure of a part, as its worker raised it.
+            ScfError: The expected failure of a part, as its worker raised it; a `StageError` if a
+                part kills every worker that tries it.
         """
         todo = {part.number: part for part in parts}
         if not todo:
@@ -58,19 +64,25 @@ class RayEngine:
         # actors hold, for ever.
         numbers = ray.data.from_items([{"part": n} for n in todo], override_num_blocks=len(todo))
         done = numbers.map_batches(
-            _Worker,
-            fn_constructor_args=(make_kernel, write, todo, resources),
+            type("Worker", (_Worker,), {"task": (make_kernel, write, todo, resources)}),
             batch_size=1,
             compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(todo))),
             num_cpus=resources.cpus,
             num_gpus=max(resources.gpus, self.gpus_per_worker) if resources.gpus else 0,
-            max_restarts=RETRIES,
+            max_restarts=RETRIES,  # by default Ray restarts a dead actor for ever
             max_task_retries=RETRIES,
         )
-        for row in done.iter_rows():
-            if row["error"]:
-                raise _from_text(row["error"])
-            yield row["part"]
+        try:
+            for row in done.iter_rows():
+                if row["error"]:
+                    raise _from_text(row["error"])
+                yield row["part"]
+        except RayActorError as error:
+            raise StageError(
+                f"A worker must survive its part, but died {RETRIES + 1} times in a row.",
+                where=f"one of {len(todo)} parts",
+                fix="Give the workers more memory, or smaller parts; finished parts are kept.",
+            ) from error
 
     def call(self, function: Callable[..., T], resources: Resources, **arguments: object) -> T:
         """Run one task on one worker; see `Engine.call`."""
@@ -87,15 +99,13 @@ class RayEngine:
 class _Worker:
     """One actor: builds the kernel once, then works on the parts that Ray Data sends."""
 
-    def __init__(
-        self,
-        make_kernel: Callable[[], Kernel],
-        write: Write,
-        todo: dict[int, Part],
-        resources: Resources,
-    ) -> None:
+    task: tuple[Callable[[], Kernel], Write, dict[int, Part], Resources]
+    """What to do. It travels in the class: constructor arguments lie in the object store of a
+    process that may be gone when a dead actor is to start again."""
+
+    def __init__(self) -> None:
+        self.make_kernel, self.write, self.todo, resources = self.task
         limit_threads(resources.cpus)
-        self.make_kernel, self.write, self.todo = make_kernel, write, todo
         self.kernel: Kernel | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

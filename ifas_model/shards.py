@@ -1,0 +1,116 @@
+"""VQA shards: the schema that the pipeline writes to, and the check that a folder keeps it.
+
+A shard folder holds ``data/<split>-xxxxx-of-xxxxx.parquet``, a dataset card and a manifest. It
+opens in `datasets` as it is; here it is opened with pyarrow alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from ifas_model.vocabulary import Label, Split
+
+_TEXT = {"dtype": "string", "_type": "Value"}
+_FEATURES = {
+    "face_id": _TEXT,
+    "sample_id": _TEXT,
+    "dataset": _TEXT,
+    "subject_id": _TEXT,
+    "frame": {"dtype": "int32", "_type": "Value"},
+    "split": _TEXT,
+    "image": {"_type": "Image"},
+    "label": {"names": [label.value for label in Label], "_type": "ClassLabel"},
+    "pai_species": _TEXT,
+    "fine_type": _TEXT,
+    "native_label": _TEXT,
+    "question": _TEXT,
+    "answer": _TEXT,
+    "judgment": _TEXT,
+    "interpretation": _TEXT,
+    "captioner": _TEXT,
+    "keywords": {"feature": _TEXT, "_type": "List"},
+}
+
+_TYPES = {
+    "frame": pa.int32(),
+    "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    "label": pa.int64(),
+    "keywords": pa.list_(pa.string()),
+}
+
+SHARD_SCHEMA = pa.schema(
+    [(name, _TYPES.get(name, pa.string())) for name in _FEATURES],
+    metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
+)
+"""Columns of a shard; the metadata lets `datasets` decode pictures and labels by itself."""
+
+LABEL_CODES = {label: code for code, label in enumerate(Label)}
+"""Integer of each label in the `label` column: 0 attack, 1 bona fide."""
+
+
+class ShardError(ValueError):
+    """A shard folder does not keep the schema; the message names the file and the way out."""
+
+
+def shard_files(folder: Path, split: Split | None = None) -> list[Path]:
+    """Return the Parquet files of a shard folder, in order.
+
+    Args:
+        folder: A shard folder, the one that holds ``data/``.
+        split: Only this split's files; all of them without it.
+
+    Raises:
+        ShardError: If there are none.
+    """
+    files = sorted((folder / "data").glob(f"{split or '*'}-*-of-*.parquet"))
+    if not files:
+        raise ShardError(
+            f"A shard folder must hold data/{split or '<split>'}-*-of-*.parquet, but "
+            f"{folder} holds none. Point at the folder that `scf shard` printed."
+        )
+    return files
+
+
+def validate(files: Iterable[Path]) -> None:
+    """Check that Parquet files keep `SHARD_SCHEMA`.
+
+    Raises:
+        ShardError: If a file is unreadable, lacks a column, or holds one of another type.
+    """
+    for file in files:
+        try:
+            schema = pq.read_schema(file)
+        except (pa.ArrowException, OSError) as error:
+            raise ShardError(
+                f"A shard must be a Parquet file, but {file} cannot be read: {error}. "
+                f"Copy it again, or run `scf verify` on the folder it came from."
+            ) from error
+        for field in SHARD_SCHEMA:
+            index = schema.get_field_index(field.name)
+            if index < 0 or schema.field(index).type != field.type:
+                found = "absent" if index < 0 else str(schema.field(index).type)
+                raise ShardError(
+                    f"Column `{field.name}` must be {field.type}, but is {found} in {file}. "
+                    f"Write the shards again with this version of `scf shard`."
+                )
+
+
+def open_shards(folder: Path, split: Split | None = None) -> ds.Dataset:
+    """Open a shard folder as a pyarrow dataset.
+
+    Args:
+        folder: A shard folder, the one that holds ``data/``.
+        split: Only this split.
+
+    Raises:
+        ShardError: If the folder holds no shards, or one that does not keep the schema.
+    """
+    files = shard_files(folder, split)
+    validate(files)
+    return ds.dataset([str(file) for file in files], schema=SHARD_SCHEMA, format="parquet")

@@ -1,0 +1,115 @@
+"""The card of a shard folder: splits for `datasets`, and where the rows come from, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ifas_model import plugins, prompt
+from ifas_model.shards import SHARD_SCHEMA
+from scf_pipeline import adapters
+from scf_pipeline.config import hash_file
+from scf_pipeline.counts import Counts
+from scf_pipeline.shuffle import FilePlan
+from scf_pipeline.store import Artifact
+
+_INTRODUCTION = """\
+# Spoof-aware captions for face anti-spoofing
+
+One row is a face crop, the question "{question}", and an answer in two segments: a judgment
+(`Yes` or `No`) and an interpretation (`This is <caption>`). Captions of bona fide faces come from
+a general captioner, captions of attacks from one that was fine-tuned on captions which name their
+own attack (I-FAS, Algorithm 1). Captions are made by models and may be wrong; the label is the
+dataset's own.
+
+The folder opens in `datasets.load_dataset` and in Ray Data; `data/` opens in pyarrow, pandas,
+polars and dask; `data/*.parquet` in DuckDB.
+"""
+
+_DATA_PROTECTION = """\
+The rows hold pictures of faces. Each dataset's own licence governs its rows, this folder included:
+nobody who has not accepted it may be given them.
+"""
+
+
+def dataset_card(
+    plans: Sequence[FilePlan],
+    counts: Counts,
+    *,
+    captions: Sequence[Artifact],
+    dictionary: Path,
+) -> str:
+    """Return the card as Markdown with the YAML header that `datasets` reads.
+
+    Args:
+        plans: The files of the folder.
+        counts: Faces that came in, by dataset.
+        captions: The caption artifacts that the answers hold.
+        dictionary: Keyword dictionary of the column `keywords`.
+    """
+    rows: Counter[str] = Counter()
+    for plan in plans:
+        rows[plan.split] += plan.rows
+    header = ["---", "configs:", "- config_name: default", "  data_files:"]
+    for split in rows:
+        header += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
+    sections = [
+        "\n".join([*header, "---", ""]),
+        _INTRODUCTION.format(question=prompt.QUESTION),
+        _section("Splits", _table(("split", "rows"), rows.items())),
+        _section("Faces by dataset", _faces(counts)),
+        _section("Captioners", _table(("captioner", "captions", "of"), _captioners(captions))),
+        _section(
+            "Keywords",
+            f"`{dictionary.name}`, SHA-256 `{hash_file(dictionary, field='dictionary')}`",
+        ),
+        _section("Columns", ", ".join(f"`{name}`" for name in SHARD_SCHEMA.names)),
+        _section("Licences", _DATA_PROTECTION + "\n" + _licences(counts)),
+    ]
+    return "\n".join(sections)
+
+
+def _section(title: str, body: str) -> str:
+    return f"## {title}\n\n{body.rstrip()}\n"
+
+
+def _table(names: Sequence[str], rows: Any) -> str:  # noqa: ANN401 - rows of any cells
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _faces(counts: Counts) -> str:
+    rows = [
+        (
+            name,
+            tally.rows_in,
+            tally.live,
+            ", ".join(f"{n} {reason}" for reason, n in sorted(tally.rejected.items())) or "0",
+            tally.passed_over,
+        )
+        for name, tally in sorted(counts.datasets.items())
+    ]
+    return _table(("dataset", "faces", "rows here", "caption rejected", "not captioned"), rows)
+
+
+def _captioners(captions: Sequence[Artifact]) -> list[tuple[str, int, str]]:
+    return [
+        (
+            f"`{_name(artifact.manifest['inputs'])}`",
+            artifact.counts.live,
+            str(artifact.manifest["config"].get("label") or "all faces"),
+        )
+        for artifact in captions
+    ]
+
+
+def _name(inputs: Mapping[str, Any]) -> str:
+    return str(inputs.get("model", "unknown"))
+
+
+def _licences(counts: Counts) -> str:
+    known = {name: plugins.load(adapters, "ADAPTER", name) for name in sorted(counts.datasets)}
+    rows = [(adapter.title, adapter.license, adapter.citation) for adapter in known.values()]
+    return _table(("dataset", "licence", "cite"), rows)

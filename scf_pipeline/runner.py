@@ -1,0 +1,155 @@
+"""Execute a plan: skip what is sealed, run side by side what does not wait, write it all down."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from scf_pipeline import captioners, progress
+from scf_pipeline.engine import Engine
+from scf_pipeline.errors import ConfigError
+from scf_pipeline.steps import External, Planned, Step, plan, requirements
+from scf_pipeline.store import MANIFEST, Artifact, write_whole
+
+
+def load_flow(flow: str) -> tuple[str, list[Step]]:
+    """Load ``file[:NAME]``, a Python file that holds steps, and return its name and the targets.
+
+    Args:
+        flow: Path of a flow module; after a colon the value to run, ``FLOW`` without it. The value
+            is a step, or a collection of steps.
+
+    Raises:
+        ConfigError: If there is no such file or value.
+    """
+    path, _, name = flow.partition(":")
+    name = name or "FLOW"
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise ConfigError(
+            "A flow must be a Python file, but there is none.",
+            where=path,
+            fix="Name a file of flows/, e.g. flows/reproduce.py:SMOKE.",
+        )
+    sys.path.insert(0, str(file.parent.parent))  # flows import each other as `flows.<name>`
+    spec = importlib.util.spec_from_file_location(f"flows.{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(
+            "A flow must be a Python file, but is of another kind.", where=path, fix="Name a .py."
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    value = getattr(module, name, None)
+    targets = [value] if isinstance(value, Step) else list(_steps(value))
+    if not targets:
+        known = [key for key, found in vars(module).items() if list(_steps(found))]
+        raise ConfigError(
+            f"A flow must hold steps under the name asked for, but {name!r} holds none.",
+            where=path,
+            fix=f"Name one of: {', '.join(known) or 'none in this file'}.",
+        )
+    return file.stem + (f"-{name.lower()}" if name != "FLOW" else ""), targets
+
+
+def run_flow(
+    flow: str, *, out: Path, engine: Engine, side_by_side: int = 1, roots: Path | None = None
+) -> list[tuple[Planned, Artifact]]:
+    """Run a flow and return its steps with their artifacts.
+
+    Args:
+        flow: ``file[:NAME]``.
+        out: Folder for the artifacts of all steps.
+        engine: Where stages run.
+        side_by_side: Most steps that run at a time, where they do not wait for each other.
+        roots: ``datasets.yaml``, for flows that ingest real datasets.
+    """
+    name, targets = load_flow(flow)
+    steps = plan(*targets)
+    out.mkdir(parents=True, exist_ok=True)
+    write_plan(steps, UPath(out / f"{name}.plan.json"))
+    runner = _Runner(out, engine, roots)
+    artifacts = runner.run(steps, side_by_side)
+    return [(planned, artifacts[planned.folder]) for planned in steps]
+
+
+def write_plan(steps: Sequence[Planned], file: UPath) -> None:
+    """Write a plan down as plain data: every resolved config and fingerprint."""
+    data = [planned.to_dict() for planned in steps]
+    write_whole(file, (json.dumps(data, indent=2, sort_keys=True) + "\n").encode())
+
+
+class _Runner:
+    """One execution of one plan."""
+
+    def __init__(self, out: Path, engine: Engine, roots: Path | None) -> None:
+        self.out, self.engine, self.roots = out, engine, roots
+        self.artifacts: dict[str, Artifact] = {}
+
+    def run(self, steps: Sequence[Planned], side_by_side: int) -> dict[str, Artifact]:
+        """Run all steps, each as soon as what it needs is sealed."""
+        waiting = {planned.folder: planned for planned in steps}
+        running: dict[Future[Artifact], str] = {}
+        with ThreadPoolExecutor(max_workers=side_by_side) as pool:
+            try:
+                while waiting or running:
+                    for folder in self._ready(waiting):
+                        running[pool.submit(self._one, waiting.pop(folder))] = folder
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        self.artifacts[running.pop(future)] = future.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        return self.artifacts
+
+    def _ready(self, waiting: Mapping[str, Planned]) -> list[str]:
+        return [
+            folder
+            for folder, planned in waiting.items()
+            if all(needed in self.artifacts for needed in requirements(planned))
+        ]
+
+    def _one(self, planned: Planned) -> Artifact:
+        started = time.monotonic()
+        path = UPath(self.out / planned.folder)
+        was_sealed = (path / MANIFEST).is_file()
+        run = sys.modules[type(planned.step.config).__module__].run
+        given: dict[str, Any] = {"out": path, "engine": self.engine}
+        if self.roots is not None and "roots" in inspect.signature(run).parameters:
+            from scf_pipeline.datasets_file import read_roots
+
+            given["roots"] = read_roots(self.roots)
+        for name in planned.step.inputs:
+            given[name] = self._input(planned, name)
+        artifact: Artifact = run(planned.step.config, **given)
+        spent = "sealed" if was_sealed else f"{time.monotonic() - started:.1f} s"
+        progress.say(f"{planned.folder}: {artifact.counts.summary()}, {spent}")
+        return artifact
+
+    def _input(self, planned: Planned, name: str) -> Any:  # noqa: ANN401 - what the stage takes
+        value, folders = planned.step.inputs[name], planned.inputs[name]
+        if isinstance(value, External):
+            return captioners.find(value.name)
+        if not isinstance(value, Step):
+            return tuple(self.artifacts[folder] for folder in folders)
+        artifact = self.artifacts[folders]
+        return captioners.find(str(artifact.path)) if name == "model" else artifact
+
+
+def _steps(value: object) -> list[Step]:
+    if isinstance(value, Step):
+        return [value]
+    items = value.values() if isinstance(value, Mapping) else value
+    if isinstance(items, str) or not hasattr(items, "__iter__"):
+        return []
+    found = list(items)
+    return found if found and all(isinstance(item, Step) for item in found) else []

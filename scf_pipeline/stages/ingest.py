@@ -1,0 +1,157 @@
+"""Ingest: list the presentations of native datasets as `Sample` rows; nothing is decoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from upath import UPath
+
+from ifas_model.vocabulary import PaiSpecies
+from scf_pipeline import progress
+from scf_pipeline.config import STRICT
+from scf_pipeline.datasets_file import known_adapter, read_roots, select_roots
+from scf_pipeline.engine import Engine
+from scf_pipeline.errors import ArtifactError, DatasetLayoutError
+from scf_pipeline.schema import SAMPLE_SCHEMA, Sample
+from scf_pipeline.store import Artifact, ArtifactWriter, settings
+
+ROOTS = "roots"
+"""Note of the manifest that tells later stages where the datasets lie; not part of identity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class IngestConfig:
+    """Settings that change which samples are listed, and as what."""
+
+    stage: ClassVar[str] = "ingest"
+    version: ClassVar[int] = 1
+
+    datasets: tuple[str, ...] = Field(min_length=1)
+    """Adapter names, in the order in which their parts are numbered."""
+
+    contested: Literal["recommended", "mask", "print"] = "recommended"
+    """Species of paper masks and cut photos, on which published code disagrees: each dataset's
+    recommended reading, or all of them ``mask``, or all of them ``print``."""
+
+    part_samples: int = Field(default=128, ge=1)
+    """Samples in one part, the unit of work and of resume; a part holds one dataset only."""
+
+
+def run(
+    config: IngestConfig,
+    *,
+    out: UPath,
+    engine: Engine,
+    roots: Mapping[str, Path] | None = None,
+    world: Artifact | None = None,
+) -> Artifact:
+    """List every sample of the datasets.
+
+    The datasets are listed again even where the artifact is sealed, and compared with it: where
+    they lie is no part of its identity.
+
+    Args:
+        config: Settings.
+        out: Folder to write.
+        engine: Not used: listing is done here, where the annotation files are read once.
+        roots: Where each dataset lies; or
+        world: a drawn world that brings its own.
+
+    Raises:
+        ArtifactError: If the sealed artifact no longer matches what lies at the roots.
+        DatasetLayoutError: If a dataset is not in its native layout, or names a sample twice.
+    """
+    del engine
+    if world is not None:
+        roots = read_roots(Path(str(world.path)) / "datasets.yaml")
+    found = select_roots(roots or {}, config.datasets, where="the roots of the datasets")
+    writer = ArtifactWriter(out, SAMPLE_SCHEMA, settings=settings(config, world=world))
+    tables = _tables(config, found)
+    if (sealed := writer.sealed()) is not None:
+        _refuse_changes(sealed, tables)
+        return sealed
+    rows_in: Counter[str] = Counter()
+    for number, table in enumerate(tables):
+        writer.write(number, table)
+        rows_in[table["dataset"][0].as_py()] += table.num_rows
+        progress.say(f"ingest: {rows_in.total()} samples")
+    return writer.seal(rows_in=rows_in, notes={ROOTS: {n: str(r) for n, r in found.items()}})
+
+
+def read_roots_of(samples: Artifact) -> dict[str, Path]:
+    """Return where the datasets of a sample artifact lay when it was sealed."""
+    return {name: Path(root) for name, root in samples.notes.get(ROOTS, {}).items()}
+
+
+def settle(sample: Sample, policy: str) -> Sample:
+    """Apply a policy to the species of paper masks and cut photos; leave the others as they are."""
+    fine = sample.fine_type or ""
+    contested = fine == "print_cut" or fine.startswith("paper_mask")
+    if policy == "recommended" or not contested:
+        return sample
+    return replace(sample, pai_species=PaiSpecies(policy))
+
+
+def _tables(config: IngestConfig, roots: Mapping[str, Path]) -> Iterator[pa.Table]:
+    for name, root in roots.items():
+        adapter = known_adapter(name, where="datasets")
+        seen: set[str] = set()
+        samples = adapter.scan(root)
+        while chunk := list(islice(samples, config.part_samples)):
+            rows = [_row(settle(sample, config.contested), root) for sample in chunk]
+            for row in rows:
+                if row["sample_id"] in seen:
+                    raise DatasetLayoutError(
+                        f"A sample's path without its suffix must be unique, but "
+                        f"{row['sample_id']!r} occurs twice.",
+                        where=str(root / row["media_path"]),
+                        fix="Remove or rename one of the two files.",
+                    )
+                seen.add(row["sample_id"])
+            yield pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
+
+
+def _row(sample: Sample, root: Path) -> dict[str, Any]:
+    return asdict(sample) | {"media_bytes": _size(root / sample.media_path), "reject": None}
+
+
+def _size(path: Path) -> int | None:
+    """Return a file's size, or the sum over a folder's files; ``None`` where there is nothing."""
+    try:
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _refuse_changes(sealed: Artifact, tables: Iterator[pa.Table]) -> None:
+    def inventory(table: pa.Table) -> dict[str, int | None]:
+        names = (table["dataset"].to_pylist(), table["media_path"].to_pylist())
+        keys = (f"{dataset}: {path}" for dataset, path in zip(*names, strict=True))
+        return dict(zip(keys, table["media_bytes"].to_pylist(), strict=True))
+
+    was = inventory(sealed.read(["dataset", "media_path", "media_bytes"]))
+    now: dict[str, int | None] = {}
+    for table in tables:
+        now |= inventory(table)
+    changed = sorted(
+        f"{key} ({was.get(key, 'absent')} bytes before, {now.get(key, 'absent')} now)"
+        for key in was.keys() | now.keys()
+        if was.get(key, "absent") != now.get(key, "absent")
+    )
+    if changed:
+        raise ArtifactError(
+            f"The datasets must be as they were ingested, but {len(changed)} media changed: "
+            f"{'; '.join(changed[:5])}.",
+            where=str(sealed.path),
+            fix="Restore the files, or delete this artifact and those made from it.",
+        )

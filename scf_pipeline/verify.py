@@ -1,0 +1,162 @@
+"""`scf verify` and `scf status`: recompute what a manifest says, and tell what lies in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from scf_pipeline.counts import Counts, count_rows
+from scf_pipeline.errors import ArtifactError, ScfError
+from scf_pipeline.store import (
+    DATA,
+    MANIFEST,
+    SETTINGS,
+    Artifact,
+    Settings,
+    hash_file_entry,
+    list_files,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What one folder holds."""
+
+    path: str
+    """The folder."""
+
+    stage: str
+    """Stage that writes it."""
+
+    is_sealed: bool
+    """Whether the stage finished."""
+
+    parts: int
+    """Parts on disk."""
+
+    counts: Counts | None
+    """Rows, once sealed."""
+
+    def line(self) -> str:
+        """Return the status in one line."""
+        name = self.path.rsplit("/", 1)[-1]
+        if self.counts is None:
+            return f"{name}: {self.stage} unfinished, {self.parts} parts on disk"
+        return f"{name}: {self.stage} sealed, {self.parts} parts, {self.counts.summary()}"
+
+
+def find_artifacts(folder: UPath) -> list[UPath]:
+    """Return the artifact folders at and directly below a folder, finished or not.
+
+    Raises:
+        ArtifactError: If there are none.
+    """
+    places = (
+        [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+        if (folder.is_dir())
+        else []
+    )
+    found = [path for path in places if (path / SETTINGS).is_file()]
+    if not found:
+        raise ArtifactError(
+            "A folder must be an artifact or hold some, but holds none.",
+            where=str(folder),
+            fix="Name a folder that a stage or `scf run` wrote.",
+        )
+    return found
+
+
+def status(path: UPath) -> Status:
+    """Return the status of one artifact folder.
+
+    Raises:
+        ArtifactError: If its settings or manifest are damaged.
+    """
+    try:
+        settings = Settings.from_dict(json.loads((path / SETTINGS).read_bytes()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",
+            where=str(path / SETTINGS),
+            fix="Delete the folder and rerun the stage.",
+        ) from error
+    sealed = (path / MANIFEST).is_file()
+    return Status(
+        path=str(path),
+        stage=settings.stage,
+        is_sealed=sealed,
+        parts=sum(1 for _ in (path / DATA).glob("*.parquet")),
+        counts=Artifact.open(path).counts if sealed else None,
+    )
+
+
+def verify(path: UPath) -> list[str]:
+    """Recompute hashes, schemas, counts and settings of a sealed artifact.
+
+    Returns:
+        One line for each difference; empty if there is none.
+    """
+    try:
+        artifact = Artifact.open(path)
+    except ScfError as error:
+        return [f"{path}: {error.what}"]
+    found = [*_settings(artifact), *_files(artifact)]
+    return found or [*_schemas(artifact), *_counts(artifact)]
+
+
+def _settings(artifact: Artifact) -> Iterator[str]:
+    said = Settings.from_dict(artifact.manifest)
+    if said.fingerprint != artifact.fingerprint:
+        yield f"{artifact.path / MANIFEST}: the fingerprint is not that of its settings"
+    file = artifact.path / SETTINGS
+    try:
+        kept = Settings.from_dict(json.loads(file.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"{file}: unreadable ({error})"
+        return
+    if kept.fingerprint != said.fingerprint:
+        yield f"{file}: differs from the manifest: {said.diff(kept)}"
+
+
+def _files(artifact: Artifact) -> Iterator[str]:
+    listed, there = artifact.files, set(list_files(artifact.path))
+    for name in sorted(there - listed.keys()):
+        yield f"{artifact.path / name}: an orphan that the manifest does not list"
+    for name, entry in listed.items():
+        if name in there and hash_file_entry(artifact.path / name) != entry:
+            yield f"{artifact.path / name}: the content is not the one that was sealed"
+
+
+def _schemas(artifact: Artifact) -> Iterator[str]:
+    first: pa.Schema | None = None
+    for name in (name for name in artifact.files if name.startswith(f"{DATA}/")):
+        try:
+            with (artifact.path / name).open("rb") as stream:
+                schema = pq.ParquetFile(stream).schema_arrow
+        except (pa.ArrowException, OSError) as error:
+            yield f"{artifact.path / name}: no readable Parquet file ({error})"
+            continue
+        first = first or schema
+        if not schema.equals(first):
+            yield f"{artifact.path / name}: the schema is not that of the other parts"
+
+
+def _counts(artifact: Artifact) -> Iterator[str]:
+    said = artifact.counts
+    if (problem := said.imbalance()) is not None:
+        yield f"{artifact.path / MANIFEST}: counts do not balance: {problem}"
+    rows_in = {
+        name: tally.rows_in for name, tally in said.datasets.items() if tally.rows_in is not None
+    }
+    files = [artifact.path / name for name in artifact.files if name.startswith(f"{DATA}/")]
+    found = count_rows(files, rows_in=rows_in, inputs=said.inputs)
+    if found.to_dict() != said.to_dict():
+        yield (
+            f"{artifact.path / MANIFEST}: the counts say {said.summary()}, "
+            f"the rows say {found.summary()}"
+        )
