@@ -18,7 +18,8 @@ from scf_pipeline.miniature.layouts import Clip, Picture, Sensor
 from scf_pipeline.miniature.strokes import Float, blur, curve, to_picture
 
 Matrix = NDArray[np.float64]
-GREY = np.float32(118)
+GREY = 118.0
+"""What a change of contrast leaves as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +30,7 @@ class Exposure:
     """Brightness, 1 being neutral."""
 
     warmth: float
-    """Colour of the light from -1 (bluish) to 1 (yellowish)."""
-
-    blur: float
-    """Blur from a lens out of focus, in pixels of the crop at 64 px."""
+    """Colour of the light, and of the sensor, from -1 (bluish) to 1 (yellowish)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +44,16 @@ class Still:
     """Turns face heights, counted from the centre of the face oval, into pixels."""
 
 
-def expose(picture: Picture, exposure: Exposure, sensor: Sensor, rng: np.random.Generator) -> Float:
+def expose(picture: Picture, exposure: Exposure, rng: np.random.Generator) -> Float:
     """Light a scene; level, colour and contrast vary whatever is presented."""
-    light = exposure.light * float(rng.uniform(0.72, 1.08))
-    warmth = exposure.warmth + float(rng.uniform(-0.35, 0.35)) + sensor.warmth
-    lit = physics.illuminate(picture.astype(np.float32), light, warmth, rng)
-    contrast, lift = np.float32(rng.uniform(0.8, 1.12)), np.float32(rng.uniform(-14, 14))
-    lit = GREY + (lit - GREY) * contrast + lift
-    grey = lit.mean(axis=2, keepdims=True)
-    lit = np.clip(grey + (lit - grey) * np.float32(rng.uniform(0.72, 1.12)), 0, 255)
-    if sensor.gamma != 1.0:
-        lit = 255 * (lit / 255) ** np.float32(sensor.gamma)
-    return np.asarray(lit, np.float32)
+    light = exposure.light * rng.uniform(0.72, 1.08)
+    warmth = exposure.warmth + rng.uniform(-0.35, 0.35)
+    lit = physics.shade(picture.astype(np.float32), rng)
+    contrast, saturation = rng.uniform(0.8, 1.12), rng.uniform(0.72, 1.12)
+    lift = GREY * (1 - contrast) + rng.uniform(-14, 14)
+    colours = saturation * np.eye(3) + (1 - saturation) / 3
+    mixed = contrast * light * colours * physics.light_colour(warmth)
+    return np.asarray(cv2.transform(lit, np.column_stack([mixed, [lift] * 3])), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +81,26 @@ class Film:
         """Move the stills a little from frame to frame, and store each as the camera does."""
         frames, boxes, eyes = [], [], []
         size = (self.sensor.width, self.sensor.height)
+        focused = [self._focus(still.picture) for still in stills]
         for number in range(num_frames):
-            still = stills[(number // 3) % len(stills)]
+            turn = (number // 3) % len(stills)
             move = self._move(is_still=num_frames == 1, rng=rng)
             flags = cv2.INTER_CUBIC if self.zoom > 1.5 else cv2.INTER_LINEAR
             border = cv2.BORDER_REFLECT_101
-            frame = cv2.warpAffine(still.picture, move, size, flags=flags, borderMode=border)
-            frames.append(self._store(np.asarray(frame, np.float32), rng))
-            whole = np.vstack([move, [0, 0, 1]]) @ np.vstack([still.matrix, [0, 0, 1]])
+            frame = cv2.warpAffine(focused[turn], move, size, flags=flags, borderMode=border)
+            frames.append(self._store(np.asarray(frame, np.uint8), rng))
+            whole = np.vstack([move, [0, 0, 1]]) @ np.vstack([stills[turn].matrix, [0, 0, 1]])
             boxes.append(_box(whole[:2], person, size))
             eyes.append((_pixel(whole, -EYE_X, EYE_Y), _pixel(whole, EYE_X, EYE_Y)))
         return Clip(frames=frames, boxes=boxes, eyes=eyes)
+
+    def _focus(self, picture: Float) -> Picture:
+        """Blur a still as the lens does, and apply the sensor's curve."""
+        out_of_focus = self.blur * self.unit / physics.PIXELS_PER_FACE
+        sigma = float(np.hypot(self.sensor.blur, out_of_focus)) / self.zoom
+        levels = np.arange(256, dtype=np.float64) / 255
+        curve = to_picture(np.asarray(255 * levels**self.sensor.gamma, np.float32))
+        return np.asarray(cv2.LUT(to_picture(blur(picture, sigma)), curve), np.uint8)
 
     def _move(self, *, is_still: bool, rng: np.random.Generator) -> Matrix:
         """Return the matrix from a still to a frame."""
@@ -111,20 +116,18 @@ class Film:
         move[:, 2] += (self.zoom - 1) / 2
         return move
 
-    def _store(self, frame: Float, rng: np.random.Generator) -> Picture:
-        """Blur, add noise and compress one frame."""
-        out_of_focus = self.blur * self.unit / physics.PIXELS_PER_FACE
-        sharp = blur(frame, float(np.hypot(self.sensor.blur, out_of_focus)))
-        noisy = sharp + np.float32(self.sensor.noise) * physics.grain(frame.shape[:2], rng)
+    def _store(self, frame: Picture, rng: np.random.Generator) -> Picture:
+        """Add noise to one frame and compress it."""
+        noisy = frame + self.sensor.noise * physics.grain(frame.shape[:2], rng)
         return compress(to_picture(noisy), self.sensor.quality)
 
 
 def compress(picture: Picture, quality: int) -> Picture:
     """Return a picture after JPEG at a quality from 1 to 100."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    encoded = cv2.imencode(".jpg", picture[..., ::-1], options)[1]
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
     decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-    return np.ascontiguousarray(decoded[..., ::-1])
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _pixel(matrix: Matrix, x: float, y: float) -> tuple[int, int]:

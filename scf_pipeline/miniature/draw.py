@@ -30,6 +30,9 @@ BACKGROUNDS = scenes.BACKGROUNDS
 """Places by name."""
 INSTRUMENTS: tuple[str, ...] = ("face", *SHEETS, "mannequin", *COVERINGS)
 """What can be presented; ``face`` is bona fide."""
+RIGID = frozenset({"mannequin"} | {name for name, s in SHEETS.items() if s.medium == "print"})
+"""Instruments that move as one piece."""
+
 LARGEST_FACE = 88.0
 """Height in pixels at which scenes are made at most; larger frames are enlarged from there."""
 
@@ -161,15 +164,16 @@ def draw_clip(person: Person, shot: Shot, rng: np.random.Generator) -> Clip:
         visibility=VISIBILITY[shot.difficulty],
         is_border_shown=shot.is_border_shown,
     )
-    exposure = Exposure(light=shot.light, warmth=shot.warmth, blur=shot.focus_blur)
+    exposure = Exposure(light=shot.light, warmth=shot.warmth + sensor.warmth)
     seed, light_seed = (int(number) for number in rng.integers(2**62, size=2))
     stills = []
-    for number in range(1 if shot.num_frames == 1 else 2):
+    is_rigid = shot.instrument in RIGID
+    for number in range(1 if shot.num_frames == 1 or is_rigid else 2):
         if number == 1:
             blink = bool(rng.random() < 0.4)
             scene = replace(scene, roll=float(rng.uniform(-5, 5)), blink=blink)
         picture, matrix = draw_scene(person, scene, np.random.default_rng(seed))
-        lit = expose(picture, exposure, sensor, np.random.default_rng(light_seed))
+        lit = expose(picture, exposure, np.random.default_rng(light_seed))
         stills.append(Still(lit, matrix))
     shake = 0.006 if shot.is_cropped else 0.02
     film = Film(sensor=sensor, zoom=zoom, unit=height, blur=shot.focus_blur, shake=shake)

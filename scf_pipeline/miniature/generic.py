@@ -319,7 +319,8 @@ _PAINTERS = {
 def _photograph(picture: Picture, image_size: int, rng: np.random.Generator) -> Picture:
     """Take the picture with some camera: light, blur, noise, compression, and reduce it."""
     light, warmth = float(rng.uniform(0.72, 1.1)), float(rng.uniform(-0.5, 0.5))
-    lit = physics.illuminate(picture.astype(np.float32), light, warmth, rng)
+    lit = physics.shade(picture.astype(np.float32), rng)
+    lit *= (light * physics.light_colour(warmth)).astype(np.float32)
     lit = blur(lit, float(rng.uniform(0.2, 1.4)))
     lit += np.float32(rng.uniform(1, 6)) * physics.grain(lit.shape[:2], rng)
     small = cv2.resize(lit, (image_size, image_size), interpolation=cv2.INTER_AREA)

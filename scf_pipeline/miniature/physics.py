@@ -7,8 +7,11 @@ resizes to 64 pixels, i.e. p / 40 face heights.
 
 from __future__ import annotations
 
+from math import cos, sin
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from scf_pipeline.miniature.strokes import Float, smooth_noise
 
@@ -16,9 +19,9 @@ PIXELS_PER_FACE = 40.0
 """Pixels of a 64 px crop in one face height: 64 / 1.6."""
 
 
-def grid(shape: tuple[int, int], matrix: np.ndarray) -> tuple[Float, Float]:
+def grid(shape: tuple[int, int], matrix: NDArray[np.float64]) -> tuple[Float, Float]:
     """Return x and y of every pixel in the units of a pen's matrix, each (H, W)."""
-    inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
+    inverse = np.asarray(cv2.invertAffineTransform(matrix), np.float32)
     columns = np.arange(shape[1], dtype=np.float32)
     rows = np.arange(shape[0], dtype=np.float32)[:, None]
     x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
@@ -44,7 +47,7 @@ def print_out(
         rng: Source of this printer's and this page's traits.
     """
     ink = picture * (1 / 255)
-    grey = ink.mean(axis=2, keepdims=True)
+    grey = _grey(ink)[..., None]
     ink += (grey - ink) * rng.uniform(0.12, 0.4) * min(1.2, strength)
     tone = 4 * grey[..., 0] * (1 - grey[..., 0])
     dots = _dots(x, y, rng)
@@ -58,15 +61,19 @@ def print_out(
     return np.asarray(np.clip(black + (white - black) * ink, 0, 255) * paper, np.float32)
 
 
+def _grey(picture: Float) -> Float:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
+
+
 def _dots(x: Float, y: Float, rng: np.random.Generator) -> list[Float]:
     """Return the dot screens of red, green and blue; they lie at different angles."""
-    period = rng.uniform(3, 5)
+    scale = wave(rng.uniform(3, 5))
     first = rng.uniform(0.3, 0.9)
-    screens = []
+    screens: list[Float] = []
     for angle in (first, first + 0.5):
-        across = (x * np.cos(angle) + y * np.sin(angle)) * wave(period)
-        down = (y * np.cos(angle) - x * np.sin(angle)) * wave(period)
-        screens.append((np.cos(across) + np.cos(down)).astype(np.float32))
+        across = x * (cos(angle) * scale) + y * (sin(angle) * scale)
+        down = y * (cos(angle) * scale) - x * (sin(angle) * scale)
+        screens.append(np.cos(across) + np.cos(down))
     return [screens[0], 0.55 * screens[0] + 0.45 * screens[1], screens[1]]
 
 
@@ -91,7 +98,7 @@ def display(picture: Float, x: Float, y: Float, strength: float, rng: np.random.
     """
     light = picture * (1 / 255)
     light *= rng.uniform(1.0, 1.14)
-    level = 0.4 + 0.6 * light.mean(axis=2)
+    level = 0.4 + 0.6 * _grey(light)
     amplitude = rng.uniform(0.04, 0.14) * strength
     fringes = _fringes(x, y, rng.uniform(6, 12), rng)
     bands = _fringes(x, y, rng.uniform(22, 48), rng)
@@ -114,16 +121,14 @@ def display(picture: Float, x: Float, y: Float, strength: float, rng: np.random.
 def _fringes(x: Float, y: Float, period: float, rng: np.random.Generator) -> list[Float]:
     """Return bent fringes for red, green and blue, out of step with each other."""
     angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.35, 0.35)
-    centre = rng.uniform(-1.2, 1.2, size=2)
-    radius = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
-    phase = (x * np.cos(angle) + y * np.sin(angle) + bend * radius) * wave(period)
+    centre_x, centre_y = rng.uniform(-1.2, 1.2), rng.uniform(-1.2, 1.2)
+    scale = wave(period)
+    bent = (x - centre_x) ** 2 + (y - centre_y) ** 2
+    phase = x * (cos(angle) * scale) + y * (sin(angle) * scale) + bent * (bend * scale)
     cosine, sine = np.cos(phase), np.sin(phase)
     lag = rng.uniform(0.5, 2.0)
-    return [
-        cosine,
-        np.cos(lag) * cosine - np.sin(lag) * sine,
-        np.cos(lag) * cosine + np.sin(lag) * sine,
-    ]
+    red_green, green_blue = cos(lag) * cosine, sin(lag) * sine
+    return [cosine, red_green - green_blue, red_green + green_blue]
 
 
 def glare(picture: Float, x: Float, y: Float, where: Float, rng: np.random.Generator) -> Float:
@@ -138,8 +143,8 @@ def glare(picture: Float, x: Float, y: Float, where: Float, rng: np.random.Gener
     """
     cx, cy = rng.uniform(-0.5, 0.5), rng.uniform(-0.55, 0.4)
     angle = rng.uniform(-0.9, 0.9)
-    across = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
-    down = (y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)
+    across = (x - cx) * cos(angle) + (y - cy) * sin(angle)
+    down = (y - cy) * cos(angle) - (x - cx) * sin(angle)
     kind = int(rng.integers(3))
     if kind == 0:
         spot = np.exp(
@@ -157,31 +162,33 @@ def glare(picture: Float, x: Float, y: Float, where: Float, rng: np.random.Gener
     return lit
 
 
-def illuminate(picture: Float, light: float, warmth: float, rng: np.random.Generator) -> Float:
-    """Return a scene under its light: level, colour and the side that it comes from."""
+def light_colour(warmth: float) -> NDArray[np.float64]:
+    """Return factors on red, green and blue for a light from -1 (bluish) to 1 (yellowish)."""
+    return np.array([1 + 0.12 * warmth, 1 + 0.02 * warmth, 1 - 0.16 * warmth])
+
+
+def shade(picture: Float, rng: np.random.Generator) -> Float:
+    """Return a scene that is lit a little more from one side."""
     height, width = picture.shape[:2]
-    colour = np.array([1 + 0.12 * warmth, 1 + 0.02 * warmth, 1 - 0.16 * warmth], np.float32)
     slope = rng.uniform(-0.16, 0.16, size=2).astype(np.float32)
-    across = np.linspace(-slope[0], slope[0], width, dtype=np.float32)
+    across = np.linspace(1 - slope[0], 1 + slope[0], width, dtype=np.float32)
     down = np.linspace(-slope[1], slope[1], height, dtype=np.float32)[:, None]
-    lit: Float = picture * (light * (1 + across + down))[..., None] * colour
-    return lit
+    return picture * (across + down)[..., None]
 
 
 def grain(shape: tuple[int, int], rng: np.random.Generator) -> Float:
     """Return sensor noise of unit variance for every pixel and channel, (H, W, 3).
 
-    A tile of noise is laid down at a random place, which is many times faster than new noise.
+    A piece of one large field of noise, which is many times faster than new noise.
     """
     height, width = shape
-    down, across = rng.integers(0, 64, size=2)
-    rows = -(-(height + 64) // 128)
-    columns = -(-(width + 64) // 128)
-    tiled = np.tile(_TILE, (rows, columns, 1))
-    return tiled[down : down + height, across : across + width]
+    down, across = (int(number) for number in rng.integers(0, 128, size=2))
+    rows, columns = (-(-(side + 128) // _NOISE.shape[0]) for side in shape)
+    noise = _NOISE if rows == columns == 1 else np.tile(_NOISE, (rows, columns, 1))
+    return noise[down : down + height, across : across + width]
 
 
-_TILE = np.random.default_rng(0).standard_normal((128, 128, 3)).astype(np.float32)
+_NOISE = np.random.default_rng(0).standard_normal((384, 384, 3), np.float32)
 
 
 def texture(shape: tuple[int, int], unit: float, rng: np.random.Generator) -> Float:

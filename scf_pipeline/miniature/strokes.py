@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -75,9 +76,13 @@ def placing(centre: Point, unit: float, roll: float = 0.0) -> NDArray[np.float64
 
 def curve(centre: Point, axes: Point, arc: Point = (0.0, 360.0)) -> NDArray[np.float64]:
     """Return points of an elliptic arc, (N, 2); 0 degrees points right, 90 degrees down."""
-    angles = np.radians(np.linspace(arc[0], arc[1], 33))
-    x, y = centre[0] + axes[0] * np.cos(angles), centre[1] + axes[1] * np.sin(angles)
-    return np.stack([x, y], axis=1)
+    return np.asarray(_unit_arc(*arc) * axes + centre, np.float64)
+
+
+@lru_cache(maxsize=256)
+def _unit_arc(first: float, last: float) -> NDArray[np.float64]:
+    angles = np.radians(np.linspace(first, last, 33))
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def tint(colour: Rgb, factor: float) -> Rgb:
