@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 20_000
 """Longest video that is read, in decoded frames: eleven minutes at 30 frames a second."""
+
+INDEXED = {"avi", "matroska", "mov"}
+"""Containers whose time stamps mean the same after a seek; those of MPEG streams are guessed."""
 
 Decode = Callable[..., "Iterator[av.VideoFrame]"]
 
@@ -44,7 +48,7 @@ def read_video(
     """
     decode = partial(_decode, path, container, pixel_limit)
     if preset is FramePreset.FLIP2:  # the only preset that must know T
-        frames = _look_up(decode, preset)
+        frames = _look_up(decode, preset, is_indexed=container in INDEXED)
     else:
         frames = _pass_through(decode, preset)
     found = False
@@ -56,34 +60,39 @@ def read_video(
 
 
 def _pass_through(decode: Decode, preset: FramePreset) -> Iterator[tuple[int, av.VideoFrame]]:
-    wanted = preset.positions(MAX_FRAMES + 1)
+    wanted = preset.positions(MAX_FRAMES)
     for number, frame in enumerate(decode()):
         if number in wanted:
             yield number, frame
-        if number == wanted[-1]:
+        if preset is FramePreset.FIRST:
             return
 
 
-def _look_up(decode: Decode, preset: FramePreset) -> Iterator[tuple[int, av.VideoFrame]]:
+def _look_up(
+    decode: Decode, preset: FramePreset, *, is_indexed: bool
+) -> Iterator[tuple[int, av.VideoFrame]]:
     """Count the frames by decoding them all, then go back for those that are wanted.
 
     Going back by seeking gives the same frame as decoding from the start, in the time of one
-    group of pictures. Where time stamps do not identify a frame, it decodes from the start.
+    group of pictures. Where a seek does not come upon the frame, this decodes from the start.
     """
     stamps = [frame.pts for frame in decode()]
-    unique = len(set(stamps)) == len(stamps)
+    is_seekable = is_indexed and len(set(stamps)) == len(stamps)
     for number in preset.positions(len(stamps)) if stamps else ():
-        frame = _seek(decode, stamps[number]) if unique else None
+        frame = _seek(decode, stamps[number]) if is_seekable else None
         yield number, next(islice(decode(), number, None)) if frame is None else frame
 
 
 def _seek(decode: Decode, stamp: int | None) -> av.VideoFrame | None:
     """Return the frame of this time stamp; ``None`` where seeking does not come upon it."""
+    import av
+
     if stamp is None:
         return None
-    for frame in decode(stamp):
-        if frame.pts is None or frame.pts >= stamp:
-            return frame if frame.pts == stamp else None
+    with suppress(av.error.FFmpegError):  # e.g. a file that broke off before its index
+        for frame in decode(stamp):
+            if frame.pts is None or frame.pts >= stamp:
+                return frame if frame.pts == stamp else None
     return None
 
 
