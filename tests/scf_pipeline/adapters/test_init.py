@@ -71,6 +71,12 @@ def test_a_box_within_a_frame_is_a_part_of_it_and_of_the_box(
         assert within(part, Frame(width, height)) == part
 
 
+def test_a_box_of_one_pixel_is_kept_and_a_thinner_one_is_not() -> None:
+    assert within(Box(5, 5, 6, 6), Frame(9, 9)) == (5, 5, 6, 6)
+    assert within(Box(5, 5, 5.9, 9), Frame(9, 9)) is None
+    assert within(Box(8.5, 5, 20, 9), Frame(9, 9)) is None
+
+
 def test_rows_keep_their_place_whatever_a_line_holds(tmp_path: Path) -> None:
     path = tmp_path / "clip.face"
     path.write_bytes(b"1 2.5\r\n\n\xff\xfe\nx 1\n-3 1e2\n1 inf")
