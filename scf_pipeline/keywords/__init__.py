@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,13 @@ from scf_pipeline.keywords import search
 from scf_pipeline.keywords.columns import Column, search_column
 from scf_pipeline.keywords.file import ConflictPolicy, KeywordFile
 from scf_pipeline.keywords.rules import Keyword, Rules, read
+
+
+def default_dictionary() -> Path:
+    """Return the packaged ``spoof_aware.yaml``: beside the code, or where an install puts data."""
+    beside = Path(__file__).parents[2] / "keyword_dicts"
+    folder = beside if beside.is_dir() else Path(sys.prefix) / "share" / "scf" / "keyword_dicts"
+    return folder / "spoof_aware.yaml"
 
 
 @dataclass(frozen=True)

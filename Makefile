@@ -1,0 +1,51 @@
+# Two commands on a fresh machine: `make reproduce` and `make test`. `make` alone lists the rest.
+PYTHON ?= python3
+SCALE ?= default
+WORKERS ?= 2
+BIN := .venv/bin
+FLOW = flows/reproduce.py:$(shell echo $(SCALE) | tr a-z A-Z)
+OUT = runs/$(SCALE)
+
+.DEFAULT_GOAL := help
+.PHONY: help install format lint types arch check test test-all reproduce clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+install: .venv/.dev ## build the environment with everything in it
+
+.venv/.curate: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[curate]'
+	touch $@
+
+.venv/.dev: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch .venv/.curate $@
+
+format: .venv/.dev ## format the code
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lint: .venv/.dev ## check style
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: .venv/.dev ## check types
+	$(BIN)/mypy
+
+arch: .venv/.dev ## check who imports whom
+	$(BIN)/lint-imports
+
+check: lint types arch ## lint, types and arch
+
+test: .venv/.dev ## run the tests
+	$(BIN)/python -m pytest -m "not slow and not gpu and not weights and not data"
+
+test-all: .venv/.dev ## run the slow tests as well
+	$(BIN)/python -m pytest -m "not gpu and not weights and not data"
+
+reproduce: .venv/.curate ## the whole system on the miniature world; SCALE=smoke|default|full
+	$(BIN)/scf run $(FLOW) --workers $(WORKERS) --out $(OUT)
+
+clean: ## remove what `make` built and `make reproduce` wrote
+	rm -rf .venv build runs *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,438 @@
+"""`scf`: parse, delegate, report. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scf_pipeline.errors import ScfError
+
+if TYPE_CHECKING:
+    from scf_pipeline.store import Artifact
+
+app = typer.Typer(
+    help="Curate spoof-aware VQA shards for face anti-spoofing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+stderr = Console(stderr=True, soft_wrap=True)
+
+
+class LabelChoice(StrEnum):
+    """Which faces to caption."""
+
+    ATTACK = "attack"
+    BONA_FIDE = "bona_fide"
+    ALL = "all"
+
+
+class ScaleChoice(StrEnum):
+    """How large a miniature world."""
+
+    SMOKE = "smoke"
+    DEFAULT = "default"
+    FULL = "full"
+
+
+class DifficultyChoice(StrEnum):
+    """How plain to see the cues of attacks are."""
+
+    EASY = "easy"
+    HARD = "hard"
+
+
+Out = Annotated[str, typer.Option(help="Folder or fsspec URL to write the artifact to.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with settings of the stage.")
+]
+Workers = Annotated[int, typer.Option(min=0, help="Ray actors; 0 runs in this process.")]
+Gpus = Annotated[float, typer.Option(min=0, help="GPUs for each worker; may be a fraction.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="Checkpoint folder, or hub id with @revision.")
+]
+Dictionary = Annotated[
+    Path | None, typer.Option(help="YAML keyword dictionary; the packaged one without it.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+
+
+@app.command()
+def world(
+    out: Annotated[str, typer.Argument(help="Folder to draw the world into.")],
+    scale: Annotated[ScaleChoice, typer.Option(help="How many pictures.")] = ScaleChoice.DEFAULT,
+    difficulty: Annotated[
+        DifficultyChoice, typer.Option(help="How visible cues are.")
+    ] = DifficultyChoice.HARD,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything drawn.")] = 0,
+    workers: Workers = 0,
+) -> None:
+    """Draw the miniature world: twelve datasets in their native layouts, and datasets.yaml.
+
+    Example: scf world runs/world --scale smoke
+    """
+    with expected_errors():
+        from scf_pipeline.miniature import world as stage
+
+        config = stage.WorldConfig(scale=scale.value, difficulty=difficulty.value, seed=seed)
+        report(stage.run(config, out=upath(out), engine=engine(workers)))
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One adapter; all without it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what is known of the datasets: title, licence, how to obtain, layout, counts.
+
+    Example: scf datasets oulu_npu
+    """
+    with expected_errors():
+        from ifas_model import plugins
+        from scf_pipeline import adapters
+        from scf_pipeline.datasets_file import known_adapter
+
+        names = [name] if name else plugins.names(adapters)
+        known = {n: known_adapter(n, where="the command line") for n in names}
+        facts = {
+            n: {
+                "title": adapter.title,
+                "citation": adapter.citation,
+                "license": adapter.license,
+                "obtain": adapter.obtain,
+                "bona_fide": adapter.bona_fide,
+                "attack": adapter.attack,
+                "layout": adapter.layout,
+            }
+            for n, adapter in known.items()
+        }
+        if as_json:
+            typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+            return
+        for n, fact in facts.items():
+            counts = f"{fact['bona_fide'] or '?'} bona fide, {fact['attack'] or '?'} attack"
+            stderr.print(f"{n}: {fact['title']} ({counts})", markup=False, highlight=False)
+            if name:
+                for key in ("citation", "license", "obtain", "layout"):
+                    stderr.print(f"{key}:\n{fact[key]}", markup=False, highlight=False)
+
+
+@app.command()
+def ingest(
+    names: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Adapters to read.")],
+    datasets_file: Annotated[
+        Path, typer.Option("--datasets", help="datasets.yaml: `name: root` lines.")
+    ],
+    out: Out,
+    config: ConfigFile = None,
+) -> None:
+    """List the presentations of native datasets: native layouts -> samples.
+
+    Example: scf ingest oulu_npu msu_mfsd --datasets datasets.yaml --out runs/samples
+    """
+    with expected_errors():
+        from scf_pipeline.datasets_file import read_roots, select_roots
+        from scf_pipeline.stages import ingest as stage
+
+        roots = select_roots(read_roots(datasets_file), names, where=str(datasets_file))
+        made = build(stage.IngestConfig, config, datasets=tuple(names))
+        report(stage.run(made, roots=roots, out=upath(out), engine=engine(0)))
+
+
+@app.command()
+def crop(
+    samples: Annotated[str, typer.Argument(help="Sample artifact.")],
+    out: Out,
+    config: ConfigFile = None,
+    workers: Workers = 0,
+) -> None:
+    """Cut the faces out: samples -> faces (frames, boxes, square crops).
+
+    Example: scf crop runs/samples --out runs/faces --workers 8
+    """
+    with expected_errors():
+        from scf_pipeline.stages import crop as stage
+
+        made = build(stage.CropConfig, config)
+        report(stage.run(made, samples=artifact(samples), out=upath(out), engine=engine(workers)))
+
+
+@app.command()
+def caption(
+    faces: Annotated[str, typer.Argument(help="Face artifact.")],
+    out: Out,
+    model: ModelName = None,
+    label: Annotated[LabelChoice, typer.Option(help="Which faces.")] = LabelChoice.ALL,
+    config: ConfigFile = None,
+    workers: Workers = 0,
+    gpus_per_worker: Gpus = 0,
+) -> None:
+    """Caption faces with C_G or C_S: faces -> captions.
+
+    Example: scf caption runs/faces --out runs/captions --model checkpoints/blip2 --label attack
+    """
+    with expected_errors():
+        from ifas_model.vocabulary import Label
+        from scf_pipeline.stages import caption as stage
+
+        chosen = None if label is LabelChoice.ALL else Label(label.value)
+        made = build(stage.CaptionConfig, config, label=chosen)
+        report(
+            stage.run(
+                made,
+                faces=artifact(faces),
+                model=find_model(model),
+                out=upath(out),
+                engine=engine(workers, gpus_per_worker),
+                resources=resources(gpus_per_worker),
+            )
+        )
+
+
+@app.command("filter")
+def filter_(
+    captions: Annotated[str, typer.Argument(help="Caption artifact of attacks.")],
+    out: Out,
+    dictionary: Dictionary = None,
+    config: ConfigFile = None,
+    workers: Workers = 0,
+) -> None:
+    """Keep the captions that name their own attack: captions -> D_S.
+
+    Example: scf filter runs/captions --out runs/d_s --workers 8
+    """
+    with expected_errors():
+        from scf_pipeline.stages import filter as stage
+
+        made = build(stage.FilterConfig, config, dictionary=dictionary_path(dictionary))
+        report(stage.run(made, captions=artifact(captions), out=upath(out), engine=engine(workers)))
+
+
+@app.command()
+def finetune(
+    faces: Annotated[str, typer.Argument(help="Face artifact.")],
+    captions: Annotated[str, typer.Argument(help="Filtered caption artifact, D_S.")],
+    out: Out,
+    model: ModelName = None,
+    config: ConfigFile = None,
+    workers: Annotated[int, typer.Option(min=0, max=1, help="1 runs on a Ray worker.")] = 0,
+    gpus_per_worker: Gpus = 0,
+) -> None:
+    """Fine-tune C_G on D_S: -> weights of C_S, a checkpoint folder for --model.
+
+    Example: scf finetune runs/faces runs/d_s --out runs/c_s --model checkpoints/blip2
+    """
+    with expected_errors():
+        from scf_pipeline.stages import finetune as stage
+
+        report(
+            stage.run(
+                build(stage.FinetuneConfig, config),
+                faces=artifact(faces),
+                captions=artifact(captions),
+                model=find_model(model),
+                out=upath(out),
+                engine=engine(workers, gpus_per_worker),
+                resources=resources(gpus_per_worker),
+            )
+        )
+
+
+@app.command()
+def shard(
+    faces: Annotated[str, typer.Argument(help="Face artifact.")],
+    captions: Annotated[list[str], typer.Option(help="Caption artifact; may be repeated.")],
+    out: Out,
+    dictionary: Dictionary = None,
+    config: ConfigFile = None,
+    workers: Workers = 0,
+) -> None:
+    """Write VQA shards: faces + captions -> shuffled Parquet that `datasets` opens.
+
+    Example: scf shard runs/faces --captions runs/t_r --captions runs/t_s --out runs/shards
+    """
+    with expected_errors():
+        from scf_pipeline.stages import shard as stage
+
+        made = build(stage.ShardConfig, config, dictionary=dictionary_path(dictionary))
+        told = [artifact(path) for path in captions]
+        place = upath(out)
+        report(
+            stage.run(
+                made, faces=artifact(faces), captions=told, out=place, engine=engine(workers)
+            )
+        )
+
+
+@app.command()
+def run(
+    flow: Annotated[str, typer.Argument(help="Flow, e.g. flows/reproduce.py:SMOKE.")],
+    workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0: this process.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the artifacts.")] = Path("runs"),
+    datasets_file: Annotated[
+        Path | None, typer.Option("--datasets", help="datasets.yaml of real datasets.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a flow: plan it, write the plan down, and execute what is not yet sealed.
+
+    Example: scf run flows/reproduce.py:SMOKE --dry-run
+    """
+    with expected_errors():
+        from scf_pipeline import runner
+        from scf_pipeline.steps import plan
+
+        if dry_run:
+            planned = plan(*runner.load_flow(flow)[1])
+            if as_json:
+                typer.echo(json.dumps([step.to_dict() for step in planned], indent=2))
+                return
+            for step in planned:
+                sealed = (out / step.folder / "manifest.json").is_file()
+                stderr.print(f"{step.folder}: {'sealed' if sealed else 'to do'}", highlight=False)
+            return
+        done = runner.run_flow(
+            flow, out=out, engine=engine_for_flow(workers, out), side_by_side=max(1, workers),
+            roots=datasets_file,
+        )
+        if as_json:
+            typer.echo(json.dumps({step.step.name: str(made.path) for step, made in done}))
+        else:
+            typer.echo(done[-1][1].path)
+
+
+@app.command()
+def status(
+    folder: Annotated[str, typer.Argument(help="An artifact, or a folder of artifacts.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell which artifacts lie in a folder: sealed or not, rows kept and rejected by reason."""
+    with expected_errors():
+        from scf_pipeline import verify as checks
+
+        found = [checks.status(path) for path in checks.find_artifacts(upath(folder))]
+        if as_json:
+            rows = [
+                {
+                    "path": one.path,
+                    "stage": one.stage,
+                    "sealed": one.is_sealed,
+                    "parts": one.parts,
+                    "counts": one.counts.to_dict() if one.counts else None,
+                }
+                for one in found
+            ]
+            typer.echo(json.dumps(rows, indent=2))
+            return
+        for one in found:
+            stderr.print(one.line(), markup=False, highlight=False)
+
+
+@app.command()
+def verify(
+    folder: Annotated[str, typer.Argument(help="An artifact, or a folder of artifacts.")],
+) -> None:
+    """Recompute hashes, schemas and counts; print one line a difference and exit with 1."""
+    with expected_errors():
+        from scf_pipeline import verify as checks
+
+        paths = checks.find_artifacts(upath(folder))
+        differences = [line for path in paths for line in checks.verify(path)]
+        for line in differences:
+            stderr.print(line, markup=False, highlight=False)
+        if differences:
+            raise typer.Exit(1)
+        stderr.print(f"verify: {len(paths)} artifacts as they were sealed", highlight=False)
+
+
+def upath(place: str) -> Any:  # noqa: ANN401 - a UPath; naming it would import fsspec
+    """Return a local path or fsspec URL as a path object."""
+    from upath import UPath
+
+    return UPath(place)
+
+
+def artifact(place: str) -> Artifact:
+    """Open a sealed artifact."""
+    from scf_pipeline.store import Artifact
+
+    return Artifact.open(place)
+
+
+def engine(workers: int, gpus_per_worker: float = 0) -> Any:  # noqa: ANN401 - an Engine
+    """Return the engine for a number of workers."""
+    from scf_pipeline.engine import choose
+
+    return choose(workers, gpus_per_worker=gpus_per_worker)
+
+
+def engine_for_flow(workers: int, out: Path) -> Any:  # noqa: ANN401 - an Engine
+    """Return an engine that starts its workers only when a step needs them."""
+    del out
+    return engine(workers)
+
+
+def resources(gpus: float) -> Any:  # noqa: ANN401 - Resources
+    """Return what one worker of a GPU stage needs."""
+    from scf_pipeline.engine import Resources
+
+    return Resources(cpus=1, gpus=gpus)
+
+
+def build(kind: Any, file: Path | None, **given: Any) -> Any:  # noqa: ANN401 - any config
+    """Build a stage's config from its YAML file and the command line, which wins.
+
+    A command-line value of ``None`` leaves the file's.
+    """
+    from scf_pipeline import config
+
+    data = config.read_yaml(file) if file else {}
+    data |= {key: value for key, value in given.items() if value is not None}
+    return config.build(kind, data, where=str(file or "the command line"))
+
+
+def find_model(name: str | None) -> Any:  # noqa: ANN401 - a captioners.Model
+    """Return the model that ``--model`` names."""
+    from scf_pipeline import captioners
+    from scf_pipeline.errors import CaptionerError
+
+    if name is None:
+        raise CaptionerError(
+            "A captioner must be named, but --model is absent.",
+            where="--model",
+            fix="Give a checkpoint folder, or a hub id with its revision: "
+            "--model Salesforce/blip2-opt-2.7b-coco@<revision>.",
+        )
+    return captioners.find(name)
+
+
+def dictionary_path(given: Path | None) -> Path:
+    """Return the keyword dictionary that was given, or the packaged one."""
+    from scf_pipeline.keywords import default_dictionary
+
+    return given or default_dictionary()
+
+
+def report(made: Artifact) -> None:
+    """Say what was kept and rejected, and print the path: the only line on stdout."""
+    stderr.print(f"{made.stage}: {made.counts.summary()}", markup=False, highlight=False)
+    typer.echo(made.path)
+
+
+@contextmanager
+def expected_errors() -> Iterator[None]:
+    """Print an expected failure without a traceback and exit with status 1."""
+    try:
+        yield
+    except ScfError as error:
+        stderr.print("error:", style="bold red", end=" ")
+        stderr.print(str(error), markup=False, highlight=False)
+        raise typer.Exit(1) from error
