@@ -265,9 +265,7 @@ def shard(
         told = [artifact(path) for path in captions]
         place = upath(out)
         report(
-            stage.run(
-                made, faces=artifact(faces), captions=told, out=place, engine=engine(workers)
-            )
+            stage.run(made, faces=artifact(faces), captions=told, out=place, engine=engine(workers))
         )
 
 
@@ -299,14 +297,8 @@ def run(
                 sealed = (out / step.folder / "manifest.json").is_file()
                 stderr.print(f"{step.folder}: {'sealed' if sealed else 'to do'}", highlight=False)
             return
-        done = runner.run_flow(
-            flow, out=out, engine=engine_for_flow(workers, out), side_by_side=max(1, workers),
-            roots=datasets_file,
-        )
-        if as_json:
-            typer.echo(json.dumps({step.step.name: str(made.path) for step, made in done}))
-        else:
-            typer.echo(done[-1][1].path)
+        made = runner.run_flow(flow, out=out, workers=workers, roots=datasets_file)
+        typer.echo(json.dumps(made, indent=2) if as_json else list(made.values())[-1])
 
 
 @app.command()
@@ -353,6 +345,33 @@ def verify(
         stderr.print(f"verify: {len(paths)} artifacts as they were sealed", highlight=False)
 
 
+@app.command()
+def stats(
+    folder: Annotated[str, typer.Argument(help="A caption artifact, or a folder of artifacts.")],
+    held_out: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Only subjects held out at this share.")
+    ] = None,
+    dictionary: Dictionary = None,
+    as_json: AsJson = False,
+) -> None:
+    """Audit captioners side by side: how often they name the attack, and what else they say.
+
+    Example: scf stats runs/default --held-out 0.05
+    """
+    with expected_errors():
+        from dataclasses import asdict
+
+        from scf_pipeline import stats as counts
+        from scf_pipeline.keywords import KeywordDictionary
+        from scf_pipeline.tables import to_text
+        from scf_pipeline.verify import find_captions
+
+        told = find_captions(upath(folder))
+        words = KeywordDictionary.load(dictionary_path(dictionary))
+        rows = counts.audit(told, words, held_out=held_out)
+        typer.echo(json.dumps([asdict(row) for row in rows]) if as_json else to_text(rows))
+
+
 def upath(place: str) -> Any:  # noqa: ANN401 - a UPath; naming it would import fsspec
     """Return a local path or fsspec URL as a path object."""
     from upath import UPath
@@ -372,12 +391,6 @@ def engine(workers: int, gpus_per_worker: float = 0) -> Any:  # noqa: ANN401 - a
     from scf_pipeline.engine import choose
 
     return choose(workers, gpus_per_worker=gpus_per_worker)
-
-
-def engine_for_flow(workers: int, out: Path) -> Any:  # noqa: ANN401 - an Engine
-    """Return an engine that starts its workers only when a step needs them."""
-    del out
-    return engine(workers)
 
 
 def resources(gpus: float) -> Any:  # noqa: ANN401 - Resources

@@ -15,7 +15,7 @@ from typing import Any
 from upath import UPath
 
 from scf_pipeline import captioners, progress
-from scf_pipeline.engine import Engine
+from scf_pipeline.engine import Engine, choose
 from scf_pipeline.errors import ConfigError
 from scf_pipeline.steps import External, Planned, Step, plan, requirements
 from scf_pipeline.store import MANIFEST, Artifact, write_whole
@@ -61,25 +61,26 @@ def load_flow(flow: str) -> tuple[str, list[Step]]:
     return file.stem + (f"-{name.lower()}" if name != "FLOW" else ""), targets
 
 
-def run_flow(
-    flow: str, *, out: Path, engine: Engine, side_by_side: int = 1, roots: Path | None = None
-) -> list[tuple[Planned, Artifact]]:
-    """Run a flow and return its steps with their artifacts.
+def run_flow(flow: str, *, out: Path, workers: int, roots: Path | None = None) -> dict[str, str]:
+    """Run a flow and return the folder of each of its targets, in the flow's order.
 
     Args:
         flow: ``file[:NAME]``.
         out: Folder for the artifacts of all steps.
-        engine: Where stages run.
-        side_by_side: Most steps that run at a time, where they do not wait for each other.
+        workers: Ray workers, and most steps that run side by side; 0 is this process.
         roots: ``datasets.yaml``, for flows that ingest real datasets.
     """
     name, targets = load_flow(flow)
     steps = plan(*targets)
     out.mkdir(parents=True, exist_ok=True)
     write_plan(steps, UPath(out / f"{name}.plan.json"))
-    runner = _Runner(out, engine, roots)
-    artifacts = runner.run(steps, side_by_side)
-    return [(planned, artifacts[planned.folder]) for planned in steps]
+    is_sealed = all((out / planned.folder / MANIFEST).is_file() for planned in steps)
+    engine = choose(0 if is_sealed else workers)  # a look at what is sealed needs no cluster
+    artifacts = _Runner(out, engine, roots).run(steps, side_by_side=max(1, workers))
+    made = {
+        planned.step.name: planned.folder for target in targets for planned in plan(target)[-1:]
+    }
+    return {name: str(artifacts[folder].path) for name, folder in made.items()}
 
 
 def write_plan(steps: Sequence[Planned], file: UPath) -> None:

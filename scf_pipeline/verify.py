@@ -71,6 +71,23 @@ def find_artifacts(folder: UPath) -> list[UPath]:
     return found
 
 
+def find_captions(folder: UPath) -> list[Artifact]:
+    """Return the sealed caption artifacts at and directly below a folder.
+
+    Raises:
+        ArtifactError: If there are none.
+    """
+    places = [path for path in find_artifacts(folder) if (path / MANIFEST).is_file()]
+    found = [made for made in map(Artifact.open, places) if made.stage == "caption"]
+    if not found:
+        raise ArtifactError(
+            "A folder must be or hold sealed captions, but holds none.",
+            where=str(folder),
+            fix="Run `scf caption` first.",
+        )
+    return found
+
+
 def status(path: UPath) -> Status:
     """Return the status of one artifact folder.
 

@@ -96,8 +96,12 @@ class KeywordDictionary:
         Source: I-FAS, Algorithm 1, line 5.
         """
         accepted = self.accepted(species, fine_type)
-        found = [self.keywords[index] for index in self._search(caption)]
+        found = [self.keywords[index] for index in self.find(caption)]
         return [keyword.text for keyword in found if keyword.species in accepted]
+
+    def find(self, caption: str) -> list[int]:
+        """Return the numbers of all `keywords` in a caption, of any species."""
+        return self._search(caption)
 
     def match_columns(
         self, captions: Column, species: Column, fine_types: Column

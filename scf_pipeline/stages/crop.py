@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import partial
@@ -26,6 +27,7 @@ from ifas_model import plugins
 from scf_pipeline import adapters, progress
 from scf_pipeline.adapters import Adapter, Box, Frame
 from scf_pipeline.config import STRICT
+from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.errors import ArtifactError, StageError
 from scf_pipeline.media import PIXEL_LIMIT, FramePreset, MediaError, Picture, read_frames
@@ -116,12 +118,14 @@ def run(config: CropConfig, *, samples: Artifact, out: UPath, engine: Engine) ->
     roots = {name: _root(samples, name) for name in names}
     known = {name: _adapter(samples, name) for name in names}
     writer = ArtifactWriter(out, FACE_SCHEMA, settings=settings(config, samples=samples))
+    if (sealed := writer.sealed()) is not None:
+        return sealed
     todo = writer.missing(samples.parts())
     make = partial(make_kernel, config, roots, known)
     done = engine.map_parts(make, todo, writer.write, Resources(cpus=1))
     progress.consume(done, total=len(todo), label=config.stage)
-    _refuse_many_failures(config, samples, writer)
-    return writer.seal(inputs=samples.counts)
+    failed = _refuse_many_failures(config, samples, writer)
+    return writer.seal(inputs=_count_samples(samples, failed))
 
 
 def _root(samples: Artifact, name: str) -> Path:
@@ -248,18 +252,33 @@ def _nearest(boxes: Mapping[int, Box], picture: Picture) -> PixelBox | None:
     return next((box for box in usable if box is not None), None)
 
 
-def _refuse_many_failures(config: CropConfig, samples: Artifact, writer: ArtifactWriter) -> None:
+def _count_samples(samples: Artifact, failed: Mapping[str, Counter[str]]) -> Counts:
+    """Count the samples that came in: each gave faces or was rejected."""
+    counts = Counts()
+    for name, tally in samples.counts.datasets.items():
+        rejected = failed.get(name, Counter())
+        counts.datasets[name] = Tally(tally.live - rejected.total(), rejected, tally.live)
+    return counts
+
+
+def _refuse_many_failures(
+    config: CropConfig, samples: Artifact, writer: ArtifactWriter
+) -> dict[str, Counter[str]]:
+    """Return the failures by dataset and reason, if they are few enough."""
     failures: list[str] = []
     files: list[UPath] = []
+    reasons: dict[str, Counter[str]] = {}
     for part in samples.parts():
         file = writer.path / DATA / part_name(part.number)
         with file.open("rb") as stream:
-            faces = pq.read_table(stream, columns=["sample_id", "reject"])
+            faces = pq.read_table(stream, columns=["sample_id", "dataset", "reject"])
         failed = faces.filter(pc.is_valid(faces["reject"])).to_pylist()
         failures += [f"{row['sample_id']} ({row['reject']})" for row in failed]
         files += [file] if failed else []
+        for row in failed:
+            reasons.setdefault(row["dataset"], Counter())[row["reject"]] += 1
     if len(failures) <= config.max_reject_fraction * samples.counts.live:
-        return
+        return reasons
     for file in files:
         file.unlink()
     more = ", ..." if len(failures) > NAMED_FAILURES else ""
