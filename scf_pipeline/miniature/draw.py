@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from scf_pipeline.miniature import faces, physics, scenes
 from scf_pipeline.miniature.camera import Exposure, Film, Still, expose
-from scf_pipeline.miniature.coverings import COVERINGS, Covering, draw_mannequin
+from scf_pipeline.miniature.coverings import COVERINGS, Covering
 from scf_pipeline.miniature.faces import Person, sample_person
 from scf_pipeline.miniature.layouts import Clip, Picture, Sensor
-from scf_pipeline.miniature.sheets import SHEETS, Showing, present
+from scf_pipeline.miniature.mannequins import draw_mannequin
+from scf_pipeline.miniature.presenting import Showing, present
+from scf_pipeline.miniature.sheets import SHEETS
 from scf_pipeline.miniature.strokes import Pen, Point, blend, placing, to_picture
 
 Difficulty = Literal["easy", "hard"]

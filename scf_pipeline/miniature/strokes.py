@@ -13,6 +13,10 @@ Float = NDArray[np.float32]
 Rgb = tuple[int, int, int]
 Point = tuple[float, float]
 
+WHITE: Rgb = (252, 252, 250)
+PAPER: Rgb = (240, 238, 230)
+DARK: Rgb = (26, 20, 18)
+
 _FRACTION_BITS = 4
 cv2.setNumThreads(1)
 
