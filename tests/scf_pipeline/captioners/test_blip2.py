@@ -23,14 +23,6 @@ SIZES = Blip2Sizes(
 TEXTS = ["a photo of a man with red hair in front of a wall", "a woman wearing a blue shirt\n"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def parts():
     model, processor = build_blip2(learn_opt_tokenizer(TEXTS), SIZES, seed=0)

@@ -1,0 +1,179 @@
+"""One resumable training loop: AdamW, warm-up, cosine; the same weights after any interruption.
+
+All randomness of a step is a function of seed and step, so a checkpoint needs no generator states
+and no position in the data: weights, optimizer and step number say everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    steps: int
+    """Updates of the weights."""
+
+    learning_rate: float
+    """Peak of the learning rate."""
+
+    warmup_steps: int
+    """Steps of linear warm-up, before the cosine to zero."""
+
+    weight_decay: float
+    """Decay of matrices; vectors (biases, norms) have none."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's moments."""
+
+    max_gradient_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+
+    seed: int = 0
+    """Of dropout; data order is the caller's."""
+
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+
+    judge_every: int = 200
+    """Steps between points of the loss curve."""
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(slots=True)
+class History:
+    """What happened so far; plain data, kept in the checkpoint."""
+
+    losses: list[float]
+    """Training loss of each step."""
+
+    judged: list[tuple[int, float]]
+    """Number of steps done, and the held-out loss then."""
+
+    def curve(self, every: int) -> list[dict[str, float | None]]:
+        """Return step, mean training loss since the point before, and held-out loss."""
+        held_out = dict(self.judged)
+        points = range(0, len(self.losses), every)
+        ends = [min(start + every, len(self.losses)) for start in points]
+        return [
+            {
+                "step": end,
+                "train": sum(self.losses[start:end]) / (end - start),
+                "held_out": held_out.get(end),
+            }
+            for start, end in zip(points, ends, strict=True)
+        ]
+
+
+def fit(
+    module: nn.Module,
+    losses_at: Callable[[int], Iterable[Tensor]],
+    schedule: Schedule,
+    *,
+    checkpoint: Path,
+    judge: Callable[[], float] | None = None,
+) -> History:
+    """Train what requires gradients, from the last checkpoint if there is one.
+
+    Args:
+        module: Holds the parameters and buffers to train and to restore.
+        losses_at: The losses of a step; they are added up, and each is freed before the next is
+            computed (gradient accumulation). Must depend on the step alone.
+        schedule: How long and how fast.
+        checkpoint: File that is written now and then, whole, and read first.
+        judge: Held-out loss; must not touch the weights.
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = _optimizer(trained, schedule)
+    start, history = _resume(checkpoint, module, optimizer)
+    with torch.random.fork_rng():
+        for step in range(start, schedule.steps):
+            torch.manual_seed(schedule.seed * 1_000_003 + step)
+            history.losses.append(_update(losses_at(step), optimizer, trained, schedule, step))
+            done = step + 1
+            is_last = done == schedule.steps
+            if judge is not None and (is_last or done % schedule.judge_every == 0):
+                history.judged.append((done, judge()))
+            if is_last or done % schedule.checkpoint_every == 0:
+                _save(checkpoint, module, optimizer, done, history)
+    return history
+
+
+def _optimizer(trained: Sequence[nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:
+    matrices = [parameter for parameter in trained if parameter.ndim > 1]
+    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": schedule.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=schedule.learning_rate,
+        betas=schedule.betas,
+    )
+
+
+def _update(
+    losses: Iterable[Tensor],
+    optimizer: torch.optim.AdamW,
+    trained: Sequence[nn.Parameter],
+    schedule: Schedule,
+    step: int,
+) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.rate(step)
+    total = 0.0
+    for loss in losses:
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    nn.utils.clip_grad_norm_(trained, schedule.max_gradient_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """Return what training changes: parameters that require gradients, and buffers."""
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    return trained | dict(module.named_buffers())
+
+
+def _save(
+    path: Path, module: nn.Module, optimizer: torch.optim.AdamW, step: int, history: History
+) -> None:
+    partial = path.with_suffix(".partial")
+    state = {
+        "step": step,
+        "weights": {name: tensor.detach() for name, tensor in _state(module).items()},
+        "optimizer": optimizer.state_dict(),
+        "losses": history.losses,
+        "judged": history.judged,
+    }
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def _resume(path: Path, module: nn.Module, optimizer: torch.optim.AdamW) -> tuple[int, History]:
+    if not path.is_file():
+        return 0, History(losses=[], judged=[])
+    saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for name, tensor in _state(module).items():
+            tensor.copy_(saved["weights"][name])
+    optimizer.load_state_dict(saved["optimizer"])
+    return saved["step"], History(losses=saved["losses"], judged=saved["judged"])

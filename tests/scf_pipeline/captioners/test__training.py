@@ -1,0 +1,146 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from scf_pipeline.captioners._training import History, Schedule, fit
+
+SCHEDULE = Schedule(
+    steps=10, learning_rate=0.1, warmup_steps=3, weight_decay=0.1, checkpoint_every=4, judge_every=5
+)
+
+
+class Line(nn.Module):
+    """Has dropout, a buffer that training moves, and a part that is frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+        self.drop = nn.Dropout(0.5)
+        self.layer = nn.Linear(3, 1)
+        self.frozen = nn.Linear(1, 1).requires_grad_(False)
+
+    def forward(self, x):
+        return self.frozen(self.layer(self.drop(self.norm(x))))
+
+
+def build():
+    torch.manual_seed(5)
+    return Line()
+
+
+def losses(module, stop_at=None):
+    def at(step):
+        if step == stop_at:
+            raise KeyboardInterrupt
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        yield (module(x) - x.sum(1, keepdim=True)).square().mean() / 2
+        yield module(x).square().mean() / 2
+
+    return at
+
+
+def weights(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(tmp_path):
+    whole = build()
+    wanted = fit(whole, losses(whole), SCHEDULE, checkpoint=tmp_path / "whole.pt")
+    first = build()
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, losses(first, stop_at=6), SCHEDULE, checkpoint=tmp_path / "cut.pt")
+    torch.manual_seed(123)
+    second = build()
+    seen = []
+
+    def recorded(step):
+        seen.append(step)
+        return losses(second)(step)
+
+    found = fit(second, recorded, SCHEDULE, checkpoint=tmp_path / "cut.pt")
+    assert seen == [4, 5, 6, 7, 8, 9]
+    assert same(weights(whole), weights(second))
+    assert found == wanted
+
+
+def test_a_finished_run_does_nothing_more(tmp_path):
+    module = build()
+    fit(module, losses(module), SCHEDULE, checkpoint=tmp_path / "c.pt")
+    again = build()
+    fit(again, losses(again, stop_at=0), SCHEDULE, checkpoint=tmp_path / "c.pt")
+    assert same(weights(module), weights(again))
+
+
+def test_frozen_parts_stay(tmp_path):
+    module = build()
+    before = weights(module)
+    fit(module, losses(module), SCHEDULE, checkpoint=tmp_path / "c.pt")
+    after = weights(module)
+    assert torch.equal(before["frozen.weight"], after["frozen.weight"])
+    assert not torch.equal(before["layer.weight"], after["layer.weight"])
+    assert not torch.equal(before["norm.running_mean"], after["norm.running_mean"])
+
+
+def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
+    module = build()
+    torch.manual_seed(1)
+    wanted = torch.rand(3)
+    torch.manual_seed(1)
+    fit(module, losses(module), SCHEDULE, checkpoint=tmp_path / "c.pt")
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_the_rate_warms_up_in_a_line_and_falls_in_a_cosine_to_zero():
+    rates = [SCHEDULE.rate(step) for step in range(11)]
+    assert rates[:3] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
+    assert rates[3] == pytest.approx(0.1)
+    assert all(a >= b for a, b in pairwise(rates[3:]))
+    assert rates[10] == pytest.approx(0)
+
+
+def test_the_judge_is_asked_at_its_interval_and_at_the_end(tmp_path):
+    module = build()
+    asked = iter(range(100))
+    history = fit(
+        module,
+        losses(module),
+        Schedule(steps=7, learning_rate=0.1, warmup_steps=0, weight_decay=0, judge_every=3, seed=1),
+        checkpoint=tmp_path / "c.pt",
+        judge=lambda: float(next(asked)),
+    )
+    assert history.judged == [(3, 0.0), (6, 1.0), (7, 2.0)]
+    assert len(history.losses) == 7
+
+
+def test_a_curve_means_the_losses_since_the_point_before():
+    history = History(losses=[4.0, 2.0, 1.0], judged=[(2, 5.0)])
+    assert history.curve(2) == [
+        {"step": 2, "train": 3.0, "held_out": 5.0},
+        {"step": 3, "train": 1.0, "held_out": None},
+    ]
+
+
+def test_gradients_of_several_losses_add_up(tmp_path):
+    class Point(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.x = nn.Parameter(torch.tensor([1.0]))
+
+    schedule = Schedule(steps=1, learning_rate=0.1, warmup_steps=0, weight_decay=0)
+    seen = []
+    for number, halves in enumerate((1, 2)):
+        point = Point()
+
+        def at(step, point=point, halves=halves):
+            for _ in range(halves):
+                yield (point.x.square() / halves).sum()
+
+        history = fit(point, at, schedule, checkpoint=tmp_path / f"{number}.pt")
+        seen.append((point.x.item(), history.losses))
+    assert seen[0] == seen[1]
