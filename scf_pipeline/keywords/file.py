@@ -114,21 +114,28 @@ def read_file(path: Path) -> KeywordFile:
 
 
 def _explain(path: Path, error: ValidationError) -> ConfigError:
-    first = error.errors()[0]
-    location = tuple(step for step in first["loc"] if step != "[key]")
-    found = first["input"]
-    if first["type"] == "unexpected_keyword_argument" or "[key]" in first["loc"]:
+    first = max(error.errors(), key=_is_unknown_key)  # a misspelt key also leaves one missing
+    location, found = first["loc"], first["input"]
+    if location[-1] == "[key]":
+        location = (*location[:-2], str(found))
+    if _is_unknown_key(first):
+        key = location[-1]
         known = _known(location)
-        near = get_close_matches(str(location[-1]), known, n=1)
-        what = f"A key must be one of {', '.join(known)}, but is {location[-1]!r}."
+        near = get_close_matches(str(key), known, n=1)
+        what = f"A key must be one of {', '.join(known)}, but is {key!r}."
         fix = f"Did you mean {near[0]}?" if near else "Take it out."
-    elif first["type"] == "string_type":
+    elif not isinstance(found, str) and first["type"] in ("string_type", "invalid_key"):
         what = f"A word must be text, but YAML reads {found!r} here."
         fix = "Put the word in quotes."
     else:
-        what = f"A value must fit its key, but: {first['msg']} (found {str(found)[:60]!r})."
+        what = f"`{location[-1]}` must fit the format, but: {first['msg']} (found {str(found)[:60]!r})."
         fix = "See keyword_dicts/README.md for the format."
     return refusal(path, location, what, fix)
+
+
+def _is_unknown_key(error: Any) -> bool:  # noqa: ANN401 - pydantic's ErrorDetails
+    is_species = error["loc"][:1] == ("keywords",) and error["loc"][-1] == "[key]"
+    return bool(is_species or error["type"] == "unexpected_keyword_argument")
 
 
 def _known(location: Location) -> list[str]:
