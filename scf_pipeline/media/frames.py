@@ -93,11 +93,12 @@ def check_size(width: int, height: int, pixel_limit: int) -> None:
 def unreadable_if_it_fails() -> Iterator[None]:
     """Turn every failure of a decoder into a `MediaError`.
 
-    A missing library and a lack of memory tell nothing about the file and pass as they are.
+    A missing library tells nothing about the file and passes as it is. A lack of memory does tell:
+    damaged files declare sizes that no machine could hold.
     """
     try:
         yield
-    except (MediaError, ImportError, MemoryError):
+    except (MediaError, ImportError):
         raise
     except Exception as error:  # decoders raise errors of every kind on hostile bytes
         raise MediaError(Reject.UNREADABLE, f"{type(error).__name__}: {error}") from error

@@ -283,9 +283,8 @@ def _refuse_many_failures(
         file.unlink()
     more = ", ..." if len(failures) > NAMED_FAILURES else ""
     raise StageError(
-        f"At most {config.max_reject_fraction:.2%} of the samples must be unreadable, but "
-        f"{len(failures)} of {samples.counts.live} are: "
-        f"{', '.join(failures[:NAMED_FAILURES])}{more}.",
+        f"Failures must be at most {config.max_reject_fraction:.2%} of the samples, but are "
+        f"{len(failures)} of {samples.counts.live}: {', '.join(failures[:NAMED_FAILURES])}{more}.",
         where=str(writer.path),
         fix="Restore the files and rerun, or raise `max_reject_fraction`.",
     )

@@ -177,3 +177,42 @@ def test_names_that_look_like_addresses_are_plain_files(
     write_video("a.mp4", 2).rename(tmp_path / "concat:a|b.mp4")
     monkeypatch.chdir(tmp_path)
     assert len(list(read_frames(Path("concat:a|b.mp4"), FramePreset.ALL))) == 2
+
+
+def damaged(raw: bytes, rng: np.random.Generator) -> bytes:
+    """Overwrite some bytes, half of the time near the start; cut a few out now and then."""
+    broken = bytearray(raw)
+    reach = len(raw) if rng.random() < 0.5 else min(len(raw), 200)
+    for _ in range(rng.integers(1, 20)):
+        broken[rng.integers(reach)] = rng.integers(256)
+    if rng.random() < 0.3:
+        start = rng.integers(len(raw))
+        del broken[start : start + rng.integers(1, 40)]
+    return bytes(broken)
+
+
+@pytest.mark.filterwarnings("ignore")  # decoders warn of what they find in damaged files
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "a.png", "a.webp", "a.tiff", "a.bmp", "a.mp4", "a.avi", "a.mkv", "a.hdf5"]
+)
+def test_damaged_files_give_frames_or_a_media_error_and_nothing_else(
+    name: str, tmp_path: Path, write_video: WriteVideo
+) -> None:
+    path = tmp_path / name
+    if path.suffix in {".mp4", ".avi", ".mkv"}:
+        write_video(name, 12, codec="mjpeg" if path.suffix == ".avi" else "libx264")
+    elif path.suffix == ".hdf5":
+        with h5py.File(path, "w") as file:
+            for number in range(3):
+                file[f"Frame_{number}/array"] = np.full((3, 20, 20), number, np.uint8)
+    else:
+        picture(path)
+    raw, rng, rejects = path.read_bytes(), np.random.default_rng(0), []
+    for _ in range(30):
+        path.write_bytes(damaged(raw, rng))
+        try:
+            list(read_frames(path, FramePreset.FLIP2))
+        except MediaError as error:
+            rejects.append(error.reject)
+    assert rejects
+    assert set(rejects) <= {Reject.UNREADABLE, Reject.NO_FRAME}

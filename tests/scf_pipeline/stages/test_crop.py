@@ -359,7 +359,8 @@ def test_more_failures_stop_the_stage_and_the_first_five_are_named(tmp_path: Pat
     samples = write_damaged(tmp_path, bad=7, good=2)
     with pytest.raises(StageError) as caught:
         run(CONFIG, samples=samples, out=tmp_path / "faces", engine=LocalEngine())
-    assert "At most 1.00% of the samples must be unreadable, but 7 of 9 are" in caught.value.what
+    words = "Failures must be at most 1.00% of the samples, but are 7 of 9: image_folder/bad/0"
+    assert caught.value.what.startswith(words)
     for number in range(5):
         assert f"image_folder/bad/{number} (missing)" in caught.value.what
     assert "bad/5" not in caught.value.what
