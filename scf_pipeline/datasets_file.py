@@ -9,7 +9,7 @@ from pathlib import Path
 from ifas_model import plugins
 from scf_pipeline import adapters
 from scf_pipeline.adapters import Adapter
-from scf_pipeline.config import read_yaml
+from scf_pipeline.config import locate, read_yaml
 from scf_pipeline.errors import ConfigError
 
 
@@ -21,14 +21,18 @@ def read_roots(file: Path) -> dict[str, Path]:
     """
     roots = {}
     for name, root in read_yaml(file).items():
-        known_adapter(str(name), where=f"{file}: {name}")
-        if not isinstance(root, str):
+        where = locate(file, [name])
+        known_adapter(str(name), where=where)
+        try:
+            if not isinstance(root, str) or not root:
+                raise ValueError("it is no text")
+            roots[str(name)] = (file.parent / Path(root).expanduser()).resolve()
+        except (ValueError, RuntimeError) as error:  # a null character, an unknown user's home
             raise ConfigError(
-                f"A dataset's root must be a path, but is {root!r}.",
-                where=f"{file}: {name}",
+                f"A dataset's root must be a path, but is {root!r}: {error}.",
+                where=where,
                 fix="Write `name: path/to/the/dataset`.",
-            )
-        roots[str(name)] = (file.parent / Path(root).expanduser()).resolve()
+            ) from error
     return roots
 
 
@@ -38,9 +42,11 @@ def select_roots(
     """Return the roots of the datasets asked for.
 
     Raises:
-        ConfigError: If a dataset has no root, or its root is no folder; all of them at once.
+        ConfigError: If a dataset has no adapter, or no root, or a root that is no folder.
     """
     wanted = list(datasets)
+    for name in wanted:
+        known_adapter(name, where=where)
     absent = [name for name in wanted if name not in roots]
     if absent:
         raise ConfigError(

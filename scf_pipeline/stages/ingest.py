@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +22,7 @@ from scf_pipeline.datasets_file import known_adapter, read_roots, select_roots
 from scf_pipeline.engine import Engine
 from scf_pipeline.errors import ArtifactError, DatasetLayoutError
 from scf_pipeline.schema import SAMPLE_SCHEMA, Sample
-from scf_pipeline.store import Artifact, ArtifactWriter, settings
+from scf_pipeline.store import DATA, Artifact, ArtifactWriter, remove, settings
 
 ROOTS = "roots"
 """Note of the manifest that tells later stages where the datasets lie; not part of identity."""
@@ -67,7 +68,8 @@ def run(
 
     Raises:
         ArtifactError: If the sealed artifact no longer matches what lies at the roots.
-        DatasetLayoutError: If a dataset is not in its native layout, or names a sample twice.
+        DatasetLayoutError: If a dataset is not in its native layout, holds no sample, or names one
+            twice.
     """
     del engine
     if world is not None:
@@ -75,15 +77,14 @@ def run(
     found = select_roots(roots or {}, config.datasets, where="the roots of the datasets")
     writer = ArtifactWriter(out, SAMPLE_SCHEMA, settings=settings(config, world=world))
     tables = _tables(config, found)
-    if (sealed := writer.sealed()) is not None:
-        _refuse_changes(sealed, tables)
+    notes = {ROOTS: {name: str(root) for name, root in found.items()}}
+    if (sealed := writer.sealed()) is None:
+        return writer.seal(rows_in=_write(writer, tables), notes=notes)
+    _refuse_changes(sealed, tables)
+    if sealed.notes == notes:
         return sealed
-    rows_in: Counter[str] = Counter()
-    for number, table in enumerate(tables):
-        writer.write(number, table)
-        rows_in[table["dataset"][0].as_py()] += table.num_rows
-        progress.say(f"ingest: {rows_in.total()} samples")
-    return writer.seal(rows_in=rows_in, notes={ROOTS: {n: str(r) for n, r in found.items()}})
+    rows_in = {name: tally.live for name, tally in sealed.counts.datasets.items()}
+    return writer.seal(rows_in=rows_in, notes=notes)  # the same datasets, moved
 
 
 def read_roots_of(samples: Artifact) -> dict[str, Path]:
@@ -98,6 +99,20 @@ def settle(sample: Sample, policy: str) -> Sample:
     if policy == "recommended" or not contested:
         return sample
     return replace(sample, pai_species=PaiSpecies(policy))
+
+
+def _write(writer: ArtifactWriter, tables: Iterator[pa.Table]) -> Counter[str]:
+    """Write all parts and return the samples of each dataset."""
+    remove(writer.path / DATA)  # an interrupted run may have listed more than there is now
+    rows: Counter[str] = Counter()
+    spoken = time.monotonic()
+    for number, table in enumerate(tables):
+        writer.write(number, table)
+        rows[table["dataset"][0].as_py()] += table.num_rows
+        if time.monotonic() - spoken > progress.EVERY_S:
+            spoken = time.monotonic()
+            progress.say(f"{IngestConfig.stage}: {rows.total()} samples")
+    return rows
 
 
 def _tables(config: IngestConfig, roots: Mapping[str, Path]) -> Iterator[pa.Table]:
@@ -117,6 +132,12 @@ def _tables(config: IngestConfig, roots: Mapping[str, Path]) -> Iterator[pa.Tabl
                     )
                 seen.add(row["sample_id"])
             yield pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
+        if not seen:
+            raise DatasetLayoutError(
+                f"{adapter.title} must hold samples, but holds none.",
+                where=str(root),
+                fix=f"Point the root at the dataset; `scf datasets {name}` shows its layout.",
+            )
 
 
 def _row(sample: Sample, root: Path) -> dict[str, Any]:
@@ -134,24 +155,34 @@ def _size(path: Path) -> int | None:
 
 
 def _refuse_changes(sealed: Artifact, tables: Iterator[pa.Table]) -> None:
-    def inventory(table: pa.Table) -> dict[str, int | None]:
-        names = (table["dataset"].to_pylist(), table["media_path"].to_pylist())
-        keys = (f"{dataset}: {path}" for dataset, path in zip(*names, strict=True))
-        return dict(zip(keys, table["media_bytes"].to_pylist(), strict=True))
-
-    was = inventory(sealed.read(["dataset", "media_path", "media_bytes"]))
-    now: dict[str, int | None] = {}
-    for table in tables:
-        now |= inventory(table)
-    changed = sorted(
-        f"{key} ({was.get(key, 'absent')} bytes before, {now.get(key, 'absent')} now)"
-        for key in was.keys() | now.keys()
-        if was.get(key, "absent") != now.get(key, "absent")
-    )
+    was: dict[str, dict[str, Any]] = {}
+    now: dict[str, dict[str, Any]] = {}
+    for part, table in zip_longest(sealed.parts(), tables):
+        before = None if part is None else part.read_all()
+        if before is None or table is None or not before.equals(table):
+            was |= _inventory(before)
+            now |= _inventory(table)
+    changed = [
+        f"{key} ({_difference(was.get(key), now.get(key))})"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)
+    ]
     if changed:
         raise ArtifactError(
-            f"The datasets must be as they were ingested, but {len(changed)} media changed: "
+            f"The datasets must be as they were ingested, but {len(changed)} samples changed: "
             f"{'; '.join(changed[:5])}.",
             where=str(sealed.path),
             fix="Restore the files, or delete this artifact and those made from it.",
         )
+
+
+def _inventory(table: pa.Table | None) -> dict[str, dict[str, Any]]:
+    rows = [] if table is None else table.to_pylist()
+    return {f"{row['dataset']}: {row['media_path']}": row for row in rows}
+
+
+def _difference(was: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    if was is None or now is None:
+        return "was not there" if was is None else "is gone"
+    names = [name for name in was if was[name] != now[name]]
+    return ", ".join(f"{name} was {was[name]!r}, is {now[name]!r}" for name in names)
