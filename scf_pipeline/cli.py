@@ -409,7 +409,7 @@ def build(kind: Any, file: Path | None, **given: Any) -> Any:  # noqa: ANN401 - 
 
     data = config.read_yaml(file) if file else {}
     data |= {key: value for key, value in given.items() if value is not None}
-    return config.build(kind, data, where=str(file or "the command line"))
+    return config.build(kind, data, where=file or "the command line")
 
 
 def find_model(name: str | None) -> Any:  # noqa: ANN401 - a captioners.Model

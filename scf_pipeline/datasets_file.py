@@ -24,9 +24,7 @@ def read_roots(file: Path) -> dict[str, Path]:
         where = locate(file, [name])
         known_adapter(str(name), where=where)
         try:
-            if not isinstance(root, str) or not root:
-                raise ValueError("it is no text")
-            roots[str(name)] = (file.parent / Path(root).expanduser()).resolve()
+            roots[str(name)] = _resolve(root, file.parent)
         except (ValueError, RuntimeError) as error:  # a null character, an unknown user's home
             raise ConfigError(
                 f"A dataset's root must be a path, but is {root!r}: {error}.",
@@ -80,3 +78,9 @@ def known_adapter(name: str, *, where: str) -> Adapter:
         )
     adapter: Adapter = plugins.load(adapters, "ADAPTER", name)
     return adapter
+
+
+def _resolve(root: object, start: Path) -> Path:
+    if not isinstance(root, str) or not root:
+        raise ValueError("it is no text")
+    return (start / Path(root).expanduser()).resolve()
