@@ -128,7 +128,8 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
         what = f"A word must be text, but YAML reads {found!r} here."
         fix = "Put the word in quotes."
     else:
-        what = f"`{location[-1]}` must fit the format, but: {first['msg']} (found {str(found)[:60]!r})."
+        shown = str(found)[:60]
+        what = f"`{location[-1]}` must fit the format, but: {first['msg']} (found {shown!r})."
         fix = "See keyword_dicts/README.md for the format."
     return refusal(path, location, what, fix)
 

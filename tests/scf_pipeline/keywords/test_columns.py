@@ -1,0 +1,124 @@
+"""Reducers keep what the search can tell apart, and let go of the rest."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scf_pipeline.keywords import columns
+from scf_pipeline.keywords.columns import Reducer, SubstringReducer, search_column
+from scf_pipeline.keywords.rules import read
+from scf_pipeline.keywords.search import build
+
+SMALL = """
+keywords:
+  print: [b, a b c, g e]
+  mask: [h h]
+exclusions: [b d e, c f]
+boilerplate: [a d d d g b]
+negation: {words: ["no"], window: 2}
+forms: {a: [the], b: [bb], e: [e f]}
+"""
+"""A dictionary whose phrases overlap in every way."""
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    path = tmp_path_factory.mktemp("dictionary") / "words.yaml"
+    path.write_text(SMALL)
+    return build(*read(path))
+
+
+def found(captions, search):
+    result = search_column(captions, search)
+    return [result.hits[code] for code in result.codes]
+
+
+WORDS = [*"abcdefgh", "bb", "bs", "the", "no", "x", "y", ",", ".", "-", "b's", "b."]
+RUNS = ["a b c", "the bb c", "no x", "no - -", "no . -", "x x x x", "b d e", "a d d d g", "e f"]
+CAPTIONS = st.lists(st.sampled_from([*WORDS, *RUNS]), max_size=12).map(" ".join)
+
+HARD = [
+    "x x x x x x no x a b c",  # the negation is as far away as it may be
+    "x x x x x x no x x a b c",
+    "x x x x x x no - - - - b",  # signs are no words
+    "x x x x x x no . - - - b",
+    "a d d d g b x",  # boilerplate is longer than the search looks back
+    "x a d d d g b",
+    "x x x x x x b d e f x x",  # an exclusion that another one overlaps
+    "x x x x x x h h h",
+    "x x x x x x g e f",
+    "b-d-e no-b x-b",
+    "x g, e",
+    "x g , e",
+    "x g ,e g- e",
+]
+
+
+def test_hard_captions_are_found_as_in_single_captions(search) -> None:
+    assert found(pa.array(HARD), search) == [search(caption) for caption in HARD]
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(captions=st.lists(CAPTIONS, min_size=1, max_size=8))
+def test_overlapping_phrases_are_found_as_in_single_captions(search, captions) -> None:
+    assert found(pa.array(captions), search) == [search(caption) for caption in captions]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(captions=st.lists(CAPTIONS, min_size=1, max_size=8))
+def test_a_reduced_caption_holds_the_same_keywords(search, captions) -> None:
+    reduced = Reducer(search)(pa.array(captions)).to_pylist()
+    reducer = Reducer(search)
+    may_hit = reducer.may_hit(pa.array(captions)).to_pylist()
+    for caption, short, possible in zip(captions, reduced, may_hit, strict=True):
+        if possible:
+            assert search(short) == search(caption)
+        else:
+            assert search(caption) == []
+
+
+def test_captions_that_differ_in_unknown_words_become_one(search) -> None:
+    captions = [f"tall{n} man{n} with-{n} b hat{n} on{n} z{n}" for n in range(100)]
+    assert len(set(Reducer(search)(pa.array(captions)).to_pylist())) == 1
+    assert len(search_column(pa.array(captions), search).hits) == 2
+
+
+def test_a_caption_without_an_anchor_is_not_read(search) -> None:
+    reducer = Reducer(search)
+    assert reducer.may_hit(pa.array(["x y z", "the no d", "xb bx b_"])).to_pylist() == [False] * 3
+
+
+def test_blocks_do_not_change_the_result(search, monkeypatch) -> None:
+    captions = pa.array(
+        [f"{word} {n}" for n in range(50) for word in ("b", "x", "no b", "\u00e9 b")]
+    )
+    whole = found(captions, search)
+    monkeypatch.setattr(columns, "BLOCK_ROWS", 7)
+    assert found(captions, search) == whole
+    assert found(pa.chunked_array([captions[:13], captions[13:]]), search) == whole
+
+
+def test_a_dictionary_of_thousands_of_words_is_searched(tmp_path) -> None:
+    path = tmp_path / "words.yaml"
+    words = [f"w{n}" for n in range(5_000)]
+    path.write_text("keywords:\n  print:\n" + "".join(f"    - {word}\n" for word in words))
+    captions = pa.array([f"a {word} here" for word in words[::50]])
+    assert found(captions, build(*read(path))) == [[n] for n in range(0, 5_000, 50)]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(captions=st.lists(st.text("abckx\u00e9\u0130\u212a\n"), min_size=1, max_size=6))
+def test_substrings_are_found_as_in_single_captions(captions) -> None:
+    search = _Substrings(["ab", "bc", "abc", "k"])
+    assert found(pa.array(captions), search) == [search(caption) for caption in captions]
+
+
+class _Substrings(columns.SubstringSearch):
+    def __init__(self, keywords) -> None:
+        self.keywords = keywords
+
+
+def test_a_substring_caption_is_reduced_to_its_keywords() -> None:
+    reducer = SubstringReducer(_Substrings(["ab", "bc"]))
+    assert reducer(pa.array(["xabx", "abcd", "x"])).to_pylist() == ["ab\n", "ab\nbc", "\n"]
