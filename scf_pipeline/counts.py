@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from scf_pipeline.errors import ArtifactError
+
 
 @dataclass(slots=True)
 class Tally:
@@ -124,8 +126,12 @@ def count_rows(
 
     Args:
         files: Parts of one artifact.
-        rows_in: Rows that came in, by dataset; what is not found in the files was passed over.
+        rows_in: Rows that came in, by dataset; what is not found in the files was passed over, and
+            a dataset that only the files name has more rows than came in.
         inputs: Counts of the input's rows, where they are not one to one.
+
+    Raises:
+        ArtifactError: If a file is no readable Parquet file.
     """
     counts = Counts(inputs=inputs)
     for file in files:
@@ -135,19 +141,27 @@ def count_rows(
                 tally.live += number
             else:
                 tally.rejected[reason] += number
-    for dataset, number in (rows_in or {}).items():
-        tally = counts.datasets.setdefault(dataset, Tally())
-        tally.rows_in = number
-        tally.passed_over = number - tally.live - tally.rejected.total()
+    if rows_in is not None:
+        for dataset in {**counts.datasets, **rows_in}:
+            tally = counts.datasets.setdefault(dataset, Tally())
+            tally.rows_in = rows_in.get(dataset, 0)
+            tally.passed_over = tally.rows_in - tally.live - tally.rejected.total()
     return counts
 
 
 def _count_file(file: UPath) -> Counter[tuple[str, str | None]]:
-    with file.open("rb") as stream:
-        parquet = pq.ParquetFile(stream)
-        names = [n for n in ("dataset", "reject") if n in parquet.schema_arrow.names]
-        table: pa.Table = parquet.read(columns=names)
-        size = parquet.metadata.num_rows
+    try:
+        with file.open("rb") as stream:
+            parquet = pq.ParquetFile(stream)
+            names = [n for n in ("dataset", "reject") if n in parquet.schema_arrow.names]
+            table: pa.Table = parquet.read(columns=names)
+            size = parquet.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(
+            f"A part must be a readable Parquet file, but is not: {error}.",
+            where=str(file),
+            fix="Delete the file and rerun the stage; the other parts are kept.",
+        ) from error
     datasets = table["dataset"].to_pylist() if "dataset" in names else [""] * size
     rejects = table["reject"].to_pylist() if "reject" in names else [None] * size
     return Counter(zip(datasets, rejects, strict=True))

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -38,6 +38,9 @@ from scf_pipeline.errors import ArtifactError, SchemaError
 
 SETTINGS, MANIFEST, DATA, SCRATCH = "settings.json", "manifest.json", "data", "scratch"
 PARTIAL = ".partial"
+
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError)
+"""What reading a JSON file and taking it for what a stage wrote may raise."""
 
 P = TypeVar("P", bound=Part)
 
@@ -75,7 +78,14 @@ class Settings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Settings:
-        """Read settings back from plain data."""
+        """Read settings back from plain data.
+
+        Raises:
+            TypeError: If the config or the inputs are no mapping.
+        """
+        for name in ("config", "inputs"):
+            if not isinstance(data[name], Mapping):
+                raise TypeError(f"`{name}` must be a mapping, but is {data[name]!r}.")
         return cls(data["stage"], data["version"], data["config"], data["inputs"])
 
     def diff(self, found: Settings) -> str:
@@ -130,11 +140,10 @@ class FilePart:
         Raises:
             ArtifactError: If the file is gone or is not the one that was sealed.
         """
-        schema = self._open().schema_arrow
-        if "reject" not in schema.names:
-            return self.read_all(columns)
-        wanted = None if columns is None else [*columns, "reject"]
-        table = self.read_all(wanted)
+        file = self._open()
+        if "reject" not in file.schema_arrow.names:
+            return file.read(columns=None if columns is None else list(columns))
+        table = file.read(columns=None if columns is None else [*columns, "reject"])
         live = table.filter(pc.is_null(table["reject"]))
         return live if columns is None or "reject" in columns else live.drop_columns("reject")
 
@@ -165,7 +174,7 @@ class Artifact:
             ArtifactError: If there is none, its stage did not finish, or a listed file is absent or
                 of another size. Contents are checked when they are read, or by ``scf verify``.
         """
-        path = UPath(path)
+        path = as_local(path)
         if not path.is_dir():
             raise ArtifactError(
                 "An artifact must be a folder, but there is none.",
@@ -181,17 +190,15 @@ class Artifact:
             )
         try:
             manifest = json.loads(file.read_bytes())
-            artifact = cls(path, manifest)
-            wanted = artifact.files
-            Settings.from_dict(manifest)
-            Counts.from_dict(manifest["counts"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            _check_manifest(manifest)
+        except _DAMAGE as error:
             raise ArtifactError(
                 f"A manifest must be as a stage wrote it, but is damaged: {error!r}.",
                 where=str(file),
                 fix="Delete the folder and rerun the stage that writes it.",
             ) from error
-        for name, entry in wanted.items():
+        artifact = cls(path, manifest)
+        for name, entry in artifact.files.items():
             _check_size(path / name, entry["bytes"])
         return artifact
 
@@ -229,15 +236,27 @@ class Artifact:
 
     def parts(self) -> list[FilePart]:
         """Return the parts in order."""
-        return [
+        found = [
             FilePart(number=part_number(name), path=self.path / name, sha256=entry["sha256"])
             for name, entry in self.files.items()
             if name.startswith(f"{DATA}/part-")
         ]
+        return sorted(found, key=lambda part: part.number)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the live rows of all parts."""
-        return pa.concat_tables([part.read(columns) for part in self.parts()])
+        """Return the live rows of all parts.
+
+        Raises:
+            ArtifactError: If it holds no parts, or one is not the one that was sealed.
+        """
+        parts = self.parts()
+        if not parts:
+            raise ArtifactError(
+                "An artifact must hold parts to be read, but holds none.",
+                where=str(self.path),
+                fix=f"Name an artifact of rows; this one is of the stage {self.stage!r}.",
+            )
+        return pa.concat_tables([part.read(columns) for part in parts])
 
 
 class ArtifactWriter:
@@ -257,19 +276,27 @@ class ArtifactWriter:
     def __init__(
         self, path: UPath | Path | str, schema: pa.Schema | None, *, settings: Settings
     ) -> None:
-        self.path, self.schema, self.settings = UPath(path), schema, settings
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path, self.schema, self.settings = as_local(path), schema, settings
+        self.asked_for: set[int] = set()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(
+                f"The place of an artifact must be a folder, but cannot be made one: {error}.",
+                where=str(self.path),
+                fix="Choose another folder.",
+            ) from error
         file = self.path / SETTINGS
         if file.is_file():
             self._refuse_others(file)
-        elif any(True for _ in self.path.iterdir()):
+        elif any(not path.name.startswith(SETTINGS) for path in self.path.iterdir()):
             raise ArtifactError(
                 "A folder to write must be new or belong to the same settings, but holds files "
                 "and no settings.json.",
                 where=str(self.path),
                 fix="Choose another folder.",
             )
-        else:
+        else:  # new; or a writer of the same settings begins beside this one, or broke off
             write_whole(file, _to_json(settings.to_dict()))
 
     def sealed(self) -> Artifact | None:
@@ -279,17 +306,25 @@ class ArtifactWriter:
     @property
     def scratch(self) -> Path:
         """A local folder for checkpoints and temporary files, kept until `seal`."""
-        if isinstance(self.path, Path):
-            folder = Path(self.path) / SCRATCH
-        else:
-            folder = Path(tempfile.gettempdir()) / f"scf-{self.settings.fingerprint}"
+        folder = self._scratch()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def _scratch(self) -> Path:
+        if isinstance(self.path, Path):
+            return Path(self.path) / SCRATCH
+        name = digest([str(self.path), self.settings.fingerprint])
+        return Path(tempfile.gettempdir()) / f"scf-{name}"
+
     def missing(self, parts: Iterable[P]) -> list[P]:
-        """Return the parts that an earlier, interrupted run did not write."""
+        """Return the parts that an earlier, interrupted run did not write.
+
+        `seal` will refuse to seal without any of the parts, written then or now.
+        """
+        wanted = list(parts)
+        self.asked_for |= {part.number for part in wanted}
         found = {file.name for file in (self.path / DATA).glob("part-*.parquet")}
-        return [part for part in parts if part_name(part.number) not in found]
+        return [part for part in wanted if part_name(part.number) not in found]
 
     def write(self, number: int, table: pa.Table) -> None:
         """Write one part; a reader never sees half of it.
@@ -299,18 +334,20 @@ class ArtifactWriter:
         """
         if self.schema is None:
             raise ValueError("`schema` must be given to write parts, but is None.")
-        write_parquet(self.path / DATA / part_name(number), conform(table, self.schema))
+        file = self.path / DATA / part_name(number)
+        write_parquet(file, conform(table, self.schema, where=str(file)))
 
     def adopt(self, folder: Path) -> None:
-        """Move every file below a local folder into the artifact, each atomically."""
+        """Move every file below a folder of this disk into the artifact, each atomically."""
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             target = self.path / file.relative_to(folder).as_posix()
             target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(target, Path):
                 _sync(file)
                 file.replace(target)
+                _sync(target.parent)
             else:
-                write_whole(target, file.read_bytes())
+                target.fs.put_file(str(file), target.path)
         shutil.rmtree(folder)
 
     def seal(
@@ -328,12 +365,17 @@ class ArtifactWriter:
             notes: Plain data to keep beside the counts; not part of the identity.
 
         Raises:
-            ArtifactError: If the counts do not balance: rows were lost or made twice.
+            ArtifactError: If the counts do not balance, so that rows were lost or made twice; if a
+                part is absent; or if the artifact was sealed before, with other content.
         """
-        shutil.rmtree(self.scratch)
+        shutil.rmtree(self._scratch(), ignore_errors=True)
         for leftover in list(self.path.rglob(f"*{PARTIAL}")):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
         files = hash_files(self.path)
+        if (sealed := self.sealed()) is not None:
+            _refuse_changes(sealed, files)
+            return sealed
+        self._refuse_gaps(files)
         tables = [self.path / name for name in files if name.startswith(f"{DATA}/")]
         counts = count_rows(tables, rows_in=rows_in, inputs=inputs)
         if (problem := counts.imbalance()) is not None:
@@ -352,15 +394,18 @@ class ArtifactWriter:
         write_whole(self.path / MANIFEST, _to_json(manifest))
         return Artifact.open(self.path)
 
-    def _refuse_others(self, file: UPath) -> None:
-        try:
-            found = Settings.from_dict(json.loads(file.read_bytes()))
-        except (ValueError, KeyError, TypeError) as error:
+    def _refuse_gaps(self, files: Mapping[str, object]) -> None:
+        names = [f"{DATA}/{part_name(number)}" for number in sorted(self.asked_for)]
+        if absent := [name for name in names if name not in files]:
             raise ArtifactError(
-                f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",
-                where=str(file),
-                fix="Delete the folder and rerun the stage.",
-            ) from error
+                f"Every part must be written, but {len(absent)} of {len(names)} are not, the first "
+                f"is {absent[0]}.",
+                where=str(self.path),
+                fix="Rerun the stage; finished parts are kept.",
+            )
+
+    def _refuse_others(self, file: UPath) -> None:
+        found = read_settings(file)
         if found.fingerprint != self.settings.fingerprint:
             raise ArtifactError(
                 f"The folder must be new or belong to these settings, but differs: "
@@ -368,6 +413,28 @@ class ArtifactWriter:
                 where=str(self.path),
                 fix="Choose another folder, or delete this one.",
             )
+
+
+def as_local(path: UPath | Path | str) -> UPath:
+    """Return a path as a `UPath`; one on this disk, as ``file://`` too, is a `pathlib.Path`."""
+    path = UPath(path)
+    return UPath(path.path) if path.protocol in ("file", "local") else path
+
+
+def read_settings(file: UPath) -> Settings:
+    """Read a ``settings.json``.
+
+    Raises:
+        ArtifactError: If it cannot be read or is not as a stage wrote it.
+    """
+    try:
+        return Settings.from_dict(json.loads(file.read_bytes()))
+    except _DAMAGE as error:
+        raise ArtifactError(
+            f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",
+            where=str(file),
+            fix="Delete the folder and rerun the stage.",
+        ) from error
 
 
 def part_name(number: int) -> str:
@@ -380,8 +447,13 @@ def part_number(name: str) -> int:
     return int(name.rsplit("-", 1)[1].removesuffix(".parquet"))
 
 
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def conform(table: pa.Table, schema: pa.Schema, *, where: str = "a part") -> pa.Table:
     """Return the table with exactly the schema's columns, types and metadata.
+
+    Args:
+        table: Rows; columns that the schema does not name are left out.
+        schema: What the rows are to fit.
+        where: File that they are for, for the message.
 
     Raises:
         SchemaError: If a column is absent or of a type that does not fit.
@@ -391,7 +463,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise SchemaError(
             f"Rows must fit the schema ({', '.join(schema.names)}), but: {error}.",
-            where="a part",
+            where=where,
             fix="Report it: the stage made rows that it should not.",
         ) from error
 
@@ -416,6 +488,7 @@ def write_whole(path: UPath, data: bytes) -> None:
     On a local disk: beside, synced, renamed, the folder synced. Elsewhere: one put, which object
     stores make visible whole.
     """
+    path = as_local(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not isinstance(path, Path):
         path.write_bytes(data)
@@ -425,7 +498,11 @@ def write_whole(path: UPath, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        partial.replace(path)
+    except FileNotFoundError:
+        if not path.is_file():  # else a writer beside this one swept up and has its own
+            raise
     _sync(path.parent)
 
 
@@ -474,7 +551,9 @@ def list_files(folder: UPath) -> list[str]:
     return sorted(
         name
         for name in found
-        if name not in (SETTINGS, MANIFEST) and name.split("/", 1)[0] != SCRATCH
+        if name not in (SETTINGS, MANIFEST)
+        and name.split("/", 1)[0] != SCRATCH
+        and not name.endswith(PARTIAL)
     )
 
 
@@ -486,6 +565,33 @@ def hash_file_entry(path: UPath) -> dict[str, Any]:
             sha.update(chunk)
             size += len(chunk)
     return {"sha256": sha.hexdigest(), "bytes": size}
+
+
+def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
+    """Raise one of `_DAMAGE` if a manifest is not as a stage wrote it."""
+    if Settings.from_dict(manifest).fingerprint != manifest["fingerprint"]:
+        raise ValueError("the fingerprint is not that of its settings")
+    if Counts.from_dict(manifest["counts"]).to_dict() != manifest["counts"]:
+        raise ValueError("the counts do not add up")
+    for name, entry in manifest["files"].items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"the file {name!r} lies elsewhere")
+        if not isinstance(entry["sha256"], str) or not isinstance(entry["bytes"], int):
+            raise TypeError(f"the entry of the file {name!r} is {entry!r}")
+        if name.startswith(f"{DATA}/part-"):
+            part_number(name)
+
+
+def _refuse_changes(sealed: Artifact, files: Mapping[str, object]) -> None:
+    for name in sorted(sealed.files.keys() | files.keys()):
+        if files.get(name) != sealed.files.get(name):
+            raise ArtifactError(
+                "A sealed artifact must stay as it is, but one of its files was added, removed or "
+                "changed.",
+                where=str(sealed.path / name),
+                fix="Delete the artifact and rerun the stage that writes it.",
+            )
 
 
 def _check_size(path: UPath, size: int) -> None:

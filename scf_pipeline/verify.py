@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from scf_pipeline.store import (
     Settings,
     hash_file_entry,
     list_files,
+    read_settings,
 )
 
 
@@ -94,14 +94,7 @@ def status(path: UPath) -> Status:
     Raises:
         ArtifactError: If its settings or manifest are damaged.
     """
-    try:
-        settings = Settings.from_dict(json.loads((path / SETTINGS).read_bytes()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(
-            f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",
-            where=str(path / SETTINGS),
-            fix="Delete the folder and rerun the stage.",
-        ) from error
+    settings = read_settings(path / SETTINGS)
     sealed = (path / MANIFEST).is_file()
     return Status(
         path=str(path),
@@ -121,20 +114,18 @@ def verify(path: UPath) -> list[str]:
     try:
         artifact = Artifact.open(path)
     except ScfError as error:
-        return [f"{path}: {error.what}"]
+        return [f"{error.where}: {error.what}"]
     found = [*_settings(artifact), *_files(artifact)]
     return found or [*_schemas(artifact), *_counts(artifact)]
 
 
 def _settings(artifact: Artifact) -> Iterator[str]:
     said = Settings.from_dict(artifact.manifest)
-    if said.fingerprint != artifact.fingerprint:
-        yield f"{artifact.path / MANIFEST}: the fingerprint is not that of its settings"
     file = artifact.path / SETTINGS
     try:
-        kept = Settings.from_dict(json.loads(file.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield f"{file}: unreadable ({error})"
+        kept = read_settings(file)
+    except ArtifactError as error:
+        yield f"{file}: {error.what}"
         return
     if kept.fingerprint != said.fingerprint:
         yield f"{file}: differs from the manifest: {said.diff(kept)}"
@@ -171,7 +162,7 @@ def _counts(artifact: Artifact) -> Iterator[str]:
         name: tally.rows_in for name, tally in said.datasets.items() if tally.rows_in is not None
     }
     files = [artifact.path / name for name in artifact.files if name.startswith(f"{DATA}/")]
-    found = count_rows(files, rows_in=rows_in, inputs=said.inputs)
+    found = count_rows(files, rows_in=rows_in or None, inputs=said.inputs)
     if found.to_dict() != said.to_dict():
         yield (
             f"{artifact.path / MANIFEST}: the counts say {said.summary()}, "
