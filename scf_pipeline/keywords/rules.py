@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ifas_model.vocabulary import PaiSpecies
+from scf_pipeline.config import locate
 from scf_pipeline.errors import ConfigError
-from scf_pipeline.keywords.file import KeywordFile, Location, Match, line_of, read_file, refusal
+from scf_pipeline.keywords.file import KeywordFile, Location, Match, read_file, refusal
 
 MAX_PHRASES = 20_000
 """Most phrases that a dictionary may expand to; the default one has some hundreds."""
@@ -96,7 +97,7 @@ class _Expander:
     def __init__(self, path: Path, file: KeywordFile) -> None:
         self.path, self.file = path, file
         self.rules = Rules()
-        self.lines: dict[Phrase, Location] = {}
+        self.places: dict[Phrase, Location] = {}
         split = {word: [tuple(form.split()) for form in file.forms[word]] for word in file.forms}
         self.spellings = {word: [s for s in split[word] if len(s) > 1] for word in split}
 
@@ -133,14 +134,12 @@ class _Expander:
                 self.rules.phrases[phrase] = index
 
     def _claim(self, phrase: Phrase, location: Location) -> None:
-        if phrase in self.lines:
-            first = line_of(self.path, self.lines[phrase])
-            what = (
-                f"A phrase must occur once, but {' '.join(phrase)!r} also stands on line {first}."
-            )
+        if phrase in self.places:
+            first = locate(self.path, self.places[phrase])
+            what = f"A phrase must occur once, but {' '.join(phrase)!r} also stands at {first}."
             raise self._refuse(location, what, "Take one of the two out.")
-        self.lines[phrase] = location
-        if len(self.lines) > MAX_PHRASES:
+        self.places[phrase] = location
+        if len(self.places) > MAX_PHRASES:
             raise self._too_many(location)
 
     def _variants(self, entry: str, location: Location) -> Iterator[_Variant]:

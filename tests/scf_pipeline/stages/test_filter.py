@@ -176,6 +176,7 @@ def test_importing_the_stage_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own, of its own settings
 def test_ray_and_local_write_the_same_bytes(captions, tmp_path) -> None:
     from scf_pipeline.engine.ray import RayEngine
 
