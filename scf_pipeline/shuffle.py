@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -127,7 +127,7 @@ class FilePlan:
 
 
 def plan_files(sources: Sequence[UPath], *, file_bytes: int) -> list[FilePlan]:
-    """Cut each split into files of neighbouring buckets, of about `file_bytes` at most."""
+    """Cut each split into files of neighbouring buckets, of at most `file_bytes` of pictures."""
     totals: dict[str, Counter[int]] = {}
     rows: dict[str, Counter[int]] = {}
     for source in sources:
@@ -136,8 +136,9 @@ def plan_files(sources: Sequence[UPath], *, file_bytes: int) -> list[FilePlan]:
                 totals.setdefault(group.split, Counter())[group.bucket] += group.size
                 rows.setdefault(group.split, Counter())[group.bucket] += group.rows
     plans: list[FilePlan] = []
+    shared = tuple(sources)  # one object: it travels to workers once, not with each plan
     for split in (split.value for split in Split if split in totals):
-        files = list(_fill(sorted(totals[split].items()), file_bytes))
+        files = _fill(sorted(totals[split].items()), file_bytes)
         for index, buckets in enumerate(files):
             plan = FilePlan(
                 number=len(plans),
@@ -147,7 +148,7 @@ def plan_files(sources: Sequence[UPath], *, file_bytes: int) -> list[FilePlan]:
                 buckets=frozenset(buckets),
                 rows=sum(rows[split][bucket] for bucket in buckets),
                 size=sum(totals[split][bucket] for bucket in buckets),
-                sources=tuple(sources),
+                sources=shared,
             )
             plans.append(plan)
     return plans
@@ -158,17 +159,22 @@ def gather(rows: pa.Table) -> pa.Table:
     return rows.sort_by(PLACE).drop_columns(PLACE)
 
 
-def _fill(buckets: Iterable[tuple[int, int]], file_bytes: int) -> Iterator[list[int]]:
-    held: list[int] = []
-    total = 0
-    for bucket, size in buckets:
-        if held and total + size > file_bytes:
-            yield held
-            held, total = [], 0
-        held.append(bucket)
-        total += size
-    if held:
-        yield held
+def _fill(buckets: Sequence[tuple[int, int]], file_bytes: int) -> list[list[int]]:
+    """Cut buckets into few files of about equal size, none above `file_bytes` or one bucket."""
+    total = max(1, sum(size for _, size in buckets))
+    most = max(file_bytes, *(size for _, size in buckets))
+    for num_files in range(-(-total // most), len(buckets)):
+        files: dict[int, list[int]] = {}
+        sizes: Counter[int] = Counter()
+        before = 0
+        for bucket, size in buckets:
+            index = (2 * before + size) * num_files // (2 * total)  # where its middle falls
+            files.setdefault(index, []).append(bucket)
+            sizes[index] += size
+            before += size
+        if max(sizes.values()) <= most:
+            return list(files.values())
+    return [[bucket] for bucket, _ in buckets]
 
 
 def _groups(file: pq.ParquetFile) -> list[Group]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from upath import UPath
@@ -59,10 +60,10 @@ class ShardConfig:
     """Seed of the shuffle."""
 
     file_bytes: int = Field(default=256 * 2**20, ge=2**16, le=480 * 2**20)
-    """Most bytes of pictures in one file, about."""
+    """Most bytes of pictures in one file."""
 
     row_group_bytes: int = Field(default=16 * 2**20, ge=2**16, le=32 * 2**20)
-    """Bytes of pictures in one row group, about; a split that holds less has one smaller group."""
+    """Most bytes of pictures in one row group, about; the groups of a file are of equal length."""
 
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class JoinedPart:
         return self.faces.number
 
     def read(self) -> pa.Table:
-        """Return the live faces that have a live caption, in no particular order.
+        """Return the live faces that have a live caption, with it, in the order of the faces.
 
         Raises:
             StageError: If two caption artifacts caption the same face.
@@ -95,7 +96,12 @@ class JoinedPart:
                 where=", ".join(str(part.path) for part in self.captions),
                 fix="Give the captions of attacks and those of bona fide faces, each once.",
             )
-        return self.faces.read().join(captions, "face_id", join_type="inner")
+        faces = self.faces.read()
+        found = pc.index_in(faces["face_id"], captions["face_id"])
+        rows, told = faces.filter(pc.is_valid(found)), captions.take(found.drop_null())
+        for name in ("caption", "captioner"):
+            rows = rows.append_column(name, told[name])
+        return rows
 
 
 def run(
@@ -113,6 +119,8 @@ def run(
 
     Source: I-FAS, Algorithm 1, line 12, and eq. (3).
     """
+    if not captions:
+        raise _no_caption(faces)
     _refuse_strangers(faces, captions)
     identity = settings(config, faces=faces, captions=tuple(captions))
     writer = ArtifactWriter(out, SHARD_SCHEMA, settings=identity)
@@ -209,12 +217,16 @@ def _first_pass(
     sources = [folder / part_name(part.number) for part in parts]
     plans = shuffle.plan_files(sources, file_bytes=config.file_bytes)
     if not plans:
-        raise StageError(
-            "Shards must hold at least one row, but no face has a caption.",
-            where=str(faces.path),
-            fix="Look at the captions with `scf status`.",
-        )
+        raise _no_caption(faces)
     return plans
+
+
+def _no_caption(faces: Artifact) -> StageError:
+    return StageError(
+        "Shards must hold at least one row, but no face has a caption.",
+        where=str(faces.path),
+        fix="Look at the captions with `scf status`.",
+    )
 
 
 def _make_answer(config: ShardConfig) -> Kernel:
@@ -234,7 +246,8 @@ def _write_file(
     number: int, table: pa.Table, *, folder: UPath, plans: Sequence[FilePlan], config: ShardConfig
 ) -> None:
     plan = plans[number]
-    rows = max(1, round(config.row_group_bytes * plan.rows / max(1, plan.size)))
+    groups = max(1, -(-plan.size // config.row_group_bytes))
+    rows = -(-plan.rows // groups)
     write_parquet(folder / plan.name, conform(table, SHARD_SCHEMA), row_group_rows=rows)
 
 
