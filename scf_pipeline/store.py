@@ -92,7 +92,7 @@ class Settings:
         """Tell in words how other settings differ from these."""
         ours, theirs = _flat(self.to_dict()), _flat(found.to_dict())
         lines = [
-            f"{key} must be {ours.get(key, 'absent')!r} but is {theirs.get(key, 'absent')!r}"
+            f"{key} must be {ours.get(key, 'absent')} but is {theirs.get(key, 'absent')}"
             for key in sorted(ours.keys() | theirs.keys())
             if key != "fingerprint" and ours.get(key) != theirs.get(key)
         ]
@@ -287,16 +287,17 @@ class ArtifactWriter:
                 fix="Choose another folder.",
             ) from error
         file = self.path / SETTINGS
-        if file.is_file():
+        holds_files = any(not path.name.startswith(SETTINGS) for path in self.path.iterdir())
+        if file.is_file():  # looked for second: a writer beside this one writes it first
             self._refuse_others(file)
-        elif any(not path.name.startswith(SETTINGS) for path in self.path.iterdir()):
+        elif holds_files:
             raise ArtifactError(
                 "A folder to write must be new or belong to the same settings, but holds files "
                 "and no settings.json.",
                 where=str(self.path),
                 fix="Choose another folder.",
             )
-        else:  # new; or a writer of the same settings begins beside this one, or broke off
+        else:  # new, but for what a writer left that broke off here
             write_whole(file, _to_json(settings.to_dict()))
 
     def sealed(self) -> Artifact | None:
@@ -369,8 +370,6 @@ class ArtifactWriter:
                 part is absent; or if the artifact was sealed before, with other content.
         """
         shutil.rmtree(self._scratch(), ignore_errors=True)
-        for leftover in list(self.path.rglob(f"*{PARTIAL}")):
-            leftover.unlink(missing_ok=True)
         files = hash_files(self.path)
         if (sealed := self.sealed()) is not None:
             _refuse_changes(sealed, files)
@@ -392,6 +391,9 @@ class ArtifactWriter:
             "commit": provenance.commit(),
         }
         write_whole(self.path / MANIFEST, _to_json(manifest))
+        # Not before: whoever writes beside this one then finds its file gone and nothing there.
+        for leftover in list(self.path.rglob(f"*{PARTIAL}")):
+            leftover.unlink(missing_ok=True)
         return Artifact.open(self.path)
 
     def _refuse_gaps(self, files: Mapping[str, object]) -> None:
@@ -619,10 +621,11 @@ def _to_json(data: object) -> bytes:
     return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _flat(data: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(data, Mapping):
-        return {prefix: data}
-    flat: dict[str, object] = {}
+def _flat(data: object, prefix: str = "") -> dict[str, str]:
+    """Return the values of nested data as Python writes them, by dotted key."""
+    if not isinstance(data, Mapping) or not data:
+        return {prefix: repr(data)}
+    flat: dict[str, str] = {}
     for key, value in data.items():
         flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
