@@ -26,7 +26,7 @@ def commit() -> str | None:
     folder = Path(__file__).parent
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - git is found like any user's
+            ["git", "rev-parse", "HEAD", "--show-prefix"],  # noqa: S607 - as the user's shell
             cwd=folder,
             capture_output=True,
             text=True,
@@ -35,7 +35,10 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    head, _, prefix = done.stdout.partition("\n")
+    # An environment may lie within a checkout of something else.
+    is_ours = done.returncode == 0 and prefix.strip() == f"{folder.name}/"
+    return head if is_ours else None
 
 
 def _version(name: str) -> str | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -12,7 +12,6 @@ from pydantic.dataclasses import dataclass
 from scf_pipeline.config import MAX_YAML_BYTES, STRICT, build, canonical, digest, read_yaml, to_data
 from scf_pipeline.errors import ConfigError, ScfError
 
-relaxed = settings(derandomize=True, deadline=None)
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -69,7 +68,6 @@ def file(tmp_path: Path) -> Path:
 # Identity
 
 
-@relaxed
 @given(st.dictionaries(st.text(), plain, min_size=2), st.randoms(use_true_random=False))
 def test_digest_does_not_depend_on_the_order_of_keys(data: dict, random: object) -> None:
     keys = list(data)
@@ -77,13 +75,11 @@ def test_digest_does_not_depend_on_the_order_of_keys(data: dict, random: object)
     assert digest({key: data[key] for key in keys}) == digest(data)
 
 
-@relaxed
 @given(plain, plain)
 def test_digests_are_equal_exactly_where_the_canonical_text_is(a: object, b: object) -> None:
     assert (digest(a) == digest(b)) is (canonical(a) == canonical(b))
 
 
-@relaxed
 @given(plain)
 def test_the_canonical_text_is_the_data_as_json(data: object) -> None:
     assert json.loads(canonical(data)) == data
@@ -313,7 +309,6 @@ def test_an_absent_file_and_a_folder_are_refused(file: Path) -> None:
     assert unreadable(file).where == str(file)
 
 
-@relaxed
 @given(st.text(alphabet=st.sampled_from("ab01:-_.[]{},&*!|>'\"%@#?~=<x\n \t"), max_size=40))
 def test_any_text_is_a_mapping_or_an_expected_error(tmp_path_factory, text: str) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"

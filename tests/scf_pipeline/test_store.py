@@ -12,7 +12,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 from upath import UPath
@@ -704,7 +704,6 @@ def test_settings_follow_the_content_of_files_that_the_config_names(tmp_path: Pa
         store.settings(ToyConfig(words=file))
 
 
-@settings(derandomize=True, deadline=None)
 @given(
     st.text(),
     st.integers(),

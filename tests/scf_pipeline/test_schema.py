@@ -1,0 +1,115 @@
+from dataclasses import asdict, fields, replace
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ifas_model.vocabulary import Label, PaiSpecies, Split
+from scf_pipeline import schema
+from scf_pipeline.schema import (
+    CAPTION_SCHEMA,
+    FACE_SCHEMA,
+    FAILURES,
+    FILTER_SCHEMA,
+    SAMPLE_SCHEMA,
+    Reject,
+    Sample,
+    is_held_out,
+)
+
+TABLES = {name: value for name, value in vars(schema).items() if isinstance(value, pa.Schema)}
+KEYS = {
+    "SAMPLE_SCHEMA": "sample_id",
+    "FACE_SCHEMA": "face_id",
+    "CAPTION_SCHEMA": "face_id",
+    "FILTER_SCHEMA": "face_id",
+}
+ATTACK = Sample(
+    sample_id="toy/a/1",
+    dataset="toy",
+    media_path="a/1.png",
+    split=Split.TRAIN,
+    subject_id=None,
+    label=Label.ATTACK,
+    pai_species=PaiSpecies.PRINT,
+    fine_type="print_flat",
+    native_label="photo",
+)
+BONA_FIDE = replace(ATTACK, label=Label.BONA_FIDE, pai_species=None, fine_type=None)
+
+
+@pytest.mark.parametrize(
+    ("sample", "field", "value"),
+    [
+        (ATTACK, "pai_species", None),
+        (ATTACK, "fine_type", None),
+        (BONA_FIDE, "pai_species", PaiSpecies.MASK),
+        (BONA_FIDE, "fine_type", "print_flat"),
+    ],
+)
+def test_a_sample_cannot_contradict_itself(sample: Sample, field: str, value: str | None) -> None:
+    with pytest.raises(ValueError, match=f"`{field}` must be None exactly for bona fide") as caught:
+        replace(sample, **{field: value})
+    assert repr(value) in str(caught.value)
+    assert "'toy/a/1'" in str(caught.value)
+
+
+def test_samples_are_rows_of_their_table() -> None:
+    names = {field.name for field in fields(Sample)}
+    assert names | {"media_bytes", "reject"} == set(SAMPLE_SCHEMA.names)
+    made = [asdict(sample) | {"media_bytes": 1} for sample in (ATTACK, BONA_FIDE)]
+    table = pa.Table.from_pylist(made, schema=SAMPLE_SCHEMA)
+    table.validate(full=True)
+    assert table["label"].to_pylist() == ["attack", "bona_fide"]
+    assert table["pai_species"].to_pylist() == ["print", None]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_has_a_key_a_dataset_and_a_reason_of_rejection(name: str) -> None:
+    table = TABLES[name]
+    for required in (KEYS[name], "sample_id", "dataset", "split", "label"):
+        assert not table.field(required).nullable, required
+    for nullable in ("subject_id", "pai_species", "fine_type", "reject"):
+        assert table.field(nullable).nullable, nullable
+    assert len(set(table.names)) == len(table.names)
+
+
+def test_a_rejected_face_needs_no_picture() -> None:
+    for name in ("box", "box_source", "image", "sha256"):
+        assert FACE_SCHEMA.field(name).nullable, name
+
+
+def test_filter_adds_two_columns_to_captions() -> None:
+    assert FILTER_SCHEMA.names == [*CAPTION_SCHEMA.names, "keywords", "other_keywords"]
+
+
+def test_failures_speak_of_input_and_decisions_do_not() -> None:
+    assert set(Reject) - FAILURES == {Reject.DEGENERATE, Reject.NO_KEYWORD, Reject.CONFLICT}
+
+
+@given(st.text(), st.text())
+def test_nobody_and_everybody_can_be_held_out(dataset: str, subject: str) -> None:
+    assert not is_held_out(dataset, subject, 0.0)
+    assert is_held_out(dataset, subject, 1.0)
+
+
+@given(st.text(), st.text(), st.floats(0, 1), st.floats(0, 1))
+def test_a_larger_share_holds_out_whom_a_smaller_one_does(dataset, subject, a, b) -> None:
+    assert is_held_out(dataset, subject, min(a, b)) <= is_held_out(dataset, subject, max(a, b))
+
+
+def test_about_the_share_asked_for_is_held_out_in_every_dataset() -> None:
+    for dataset in ("oulu_npu", "msu_mfsd"):
+        held_out = sum(is_held_out(dataset, f"{n:04d}", 0.2) for n in range(2000))
+        assert 0.17 < held_out / 2000 < 0.23
+
+
+def test_the_same_name_in_two_datasets_is_two_subjects() -> None:
+    answers = {is_held_out(f"dataset_{n}", "001", 0.5) for n in range(20)}
+    assert answers == {True, False}
+
+
+def test_the_answer_is_the_same_on_every_machine() -> None:
+    held_out = [n for n in range(40) if is_held_out("oulu_npu", str(n), 0.1)]
+    assert held_out == [8, 20, 26]
