@@ -171,7 +171,7 @@ def test_captioners_stand_side_by_side(drawn) -> None:
 
 
 def test_parts_do_not_change_the_figures(tmp_path) -> None:
-    rows = draw(3, GENERAL)
+    rows = draw(3, GENERAL, size=60)
     whole = audit([artifact(tmp_path / "whole", rows)], DICTIONARY)
     split = audit([artifact(tmp_path / "split", *([row] for row in rows[::-1]))], DICTIONARY)
     assert split == whole

@@ -59,7 +59,7 @@ def test_hard_captions_are_found_as_in_single_captions(search) -> None:
     assert found(pa.array(HARD), search) == [search(caption) for caption in HARD]
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(captions=st.lists(CAPTIONS, min_size=1, max_size=8))
 def test_overlapping_phrases_are_found_as_in_single_captions(search, captions) -> None:
     assert found(pa.array(captions), search) == [search(caption) for caption in captions]
