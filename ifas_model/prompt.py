@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from ifas_model.vocabulary import Label
@@ -36,16 +37,16 @@ def answer(label: Label, caption: str) -> Answer:
     Args:
         label: Whether the picture is bona fide.
         caption: T_R or T_S; its first letter is lowered unless the first word is all capitals, and
-            a final full stop is dropped.
+            final full stops are dropped.
 
     Raises:
-        ValueError: If the caption is empty.
+        ValueError: If the caption is empty but for full stops.
 
     Source: I-FAS, eq. (3).
     """
-    text = caption.strip().rstrip(".").rstrip()
+    text = re.sub(r"[\s.]+\Z", "", caption.strip())
     if not text:
-        raise ValueError(f"`caption` must not be empty, but is {caption!r}.")
+        raise ValueError(f"`caption` must hold words, but is {caption!r}.")
     first = text.split(maxsplit=1)[0]
     if not (len(first) > 1 and first.isupper()):
         text = text[0].lower() + text[1:]

@@ -7,7 +7,8 @@ opens in `datasets` as it is; here it is opened with pyarrow alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,6 +55,10 @@ LABEL_CODES = {label: code for code, label in enumerate(Label)}
 """Integer of each label in the `label` column: 0 attack, 1 bona fide."""
 
 
+NAME = re.compile(r"(?P<split>\w+)-(?P<index>\d+)-of-(?P<of>\d+)\.parquet")
+"""Name of a shard file."""
+
+
 class ShardError(ValueError):
     """A shard folder does not keep the schema; the message names the file and the way out."""
 
@@ -66,15 +71,43 @@ def shard_files(folder: Path, split: Split | None = None) -> list[Path]:
         split: Only this split's files; all of them without it.
 
     Raises:
-        ShardError: If there are none.
+        ShardError: If there are none, or not all: the folder was half written or half copied.
     """
+    if (folder / "settings.json").is_file() and not (folder / "manifest.json").is_file():
+        raise ShardError(
+            f"Shards must be finished, but {folder} holds no manifest.json. Rerun `scf shard`."
+        )
     files = sorted((folder / "data").glob(f"{split or '*'}-*-of-*.parquet"))
     if not files:
         raise ShardError(
             f"A shard folder must hold data/{split or '<split>'}-*-of-*.parquet, but "
             f"{folder} holds none. Point at the folder that `scf shard` printed."
         )
+    _refuse_gaps(files)
     return files
+
+
+def _refuse_gaps(files: Sequence[Path]) -> None:
+    """Refuse files that are not, for each split, exactly those that their names promise."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for file in files:
+        match = NAME.fullmatch(file.name)
+        if match is None:
+            raise ShardError(
+                f"A shard must be named like train-00000-of-00004.parquet, but is {file}. "
+                f"Rename it or move it out of the folder."
+            )
+        found.setdefault((match["split"], match["of"]), set()).add(file.name)
+    for (split, of), names in found.items():
+        same = [other for other, _ in found if other == split]
+        wanted = (f"{split}-{n:0{len(of)}}-of-{of}.parquet" for n in range(len(names)))
+        if len(same) > 1 or len(names) != int(of) or names != set(wanted):
+            raise ShardError(
+                f"The files of a split must be those of one set, all {int(of)} of them, but "
+                f"{files[0].parent} holds {len(names)} of {split}-*-of-{of}.parquet"
+                f"{', and others' if len(same) > 1 else ''}. "
+                f"Copy the folder again, or rerun `scf shard`."
+            )
 
 
 def validate(files: Iterable[Path]) -> None:
@@ -102,7 +135,7 @@ def validate(files: Iterable[Path]) -> None:
 
 
 def open_shards(folder: Path, split: Split | None = None) -> ds.Dataset:
-    """Open a shard folder as a pyarrow dataset.
+    """Open a shard folder as a pyarrow dataset, which raises where a page is damaged.
 
     Args:
         folder: A shard folder, the one that holds ``data/``.
@@ -113,4 +146,6 @@ def open_shards(folder: Path, split: Split | None = None) -> ds.Dataset:
     """
     files = shard_files(folder, split)
     validate(files)
-    return ds.dataset([str(file) for file in files], schema=SHARD_SCHEMA, format="parquet")
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    form = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    return ds.dataset([str(file) for file in files], schema=SHARD_SCHEMA, format=form)
