@@ -158,7 +158,7 @@ def _count_file(file: UPath) -> Counter[tuple[str, str | None]]:
             size = parquet.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(
-            f"A part must be a readable Parquet file, but is not: {error}.",
+            f"A part must be a readable Parquet file, but is not: {str(error).rstrip('.')}.",
             where=str(file),
             fix="Delete the file and rerun the stage; the other parts are kept.",
         ) from error

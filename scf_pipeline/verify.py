@@ -56,12 +56,12 @@ def find_artifacts(folder: UPath) -> list[UPath]:
     Raises:
         ArtifactError: If there are none.
     """
-    places = (
-        [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-        if (folder.is_dir())
-        else []
-    )
-    found = [path for path in places if (path / SETTINGS).is_file()]
+    below = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [
+        path
+        for path in (folder, *below)
+        if any((path / name).is_file() for name in (SETTINGS, MANIFEST))
+    ]
     if not found:
         raise ArtifactError(
             "A folder must be an artifact or hold some, but holds none.",
@@ -162,7 +162,11 @@ def _counts(artifact: Artifact) -> Iterator[str]:
         name: tally.rows_in for name, tally in said.datasets.items() if tally.rows_in is not None
     }
     files = [artifact.path / name for name in artifact.files if name.startswith(f"{DATA}/")]
-    found = count_rows(files, rows_in=rows_in or None, inputs=said.inputs)
+    try:
+        found = count_rows(files, rows_in=rows_in or None, inputs=said.inputs)
+    except ArtifactError as error:
+        yield f"{error.where}: {error.what}"
+        return
     if found.to_dict() != said.to_dict():
         yield (
             f"{artifact.path / MANIFEST}: the counts say {said.summary()}, "
