@@ -1,0 +1,61 @@
+"""The whole system on the miniature world: `make reproduce`.
+
+Two cores, no data, no network. SMOKE shows that the parts fit, DEFAULT gives a first result, FULL
+is for claims.
+"""
+
+from __future__ import annotations
+
+from flows.scf import scf
+from flows.settings import DATASETS, Setting, miniature
+from scf_pipeline.miniature.captioner import CaptionerConfig
+from scf_pipeline.miniature.generic import GenericConfig
+from scf_pipeline.miniature.world import WorldConfig
+from scf_pipeline.stages.finetune import FinetuneConfig
+from scf_pipeline.steps import Step
+
+
+def reproduce(setting: Setting) -> tuple[Step, ...]:
+    """Return what a reproduction makes; the shards come last."""
+    made = scf(setting, *DATASETS)
+    return (made.audit, made.shards_t_f, made.shards)
+
+
+def small_finetune(steps: int) -> FinetuneConfig:
+    """Return the fine-tuning of the small captioner, which has 2 million parameters."""
+    return FinetuneConfig(
+        trained_parts="qformer_and_language",
+        learning_rate=3e-4,
+        steps=steps,
+        batch_size=32,
+        micro_batch_size=32,
+        hold_out_fraction=0.2,
+    )
+
+
+SMOKE = reproduce(
+    miniature(
+        world=WorldConfig(scale="smoke"),
+        corpus=GenericConfig(num_train=4_000, num_test=200),
+        captioner=CaptionerConfig(word_steps=150, caption_steps=150),
+        finetune=small_finetune(steps=60),
+    )
+)
+
+DEFAULT = reproduce(
+    miniature(
+        world=WorldConfig(scale="default"),
+        corpus=GenericConfig(),
+        captioner=CaptionerConfig(),
+        finetune=small_finetune(steps=200),
+    )
+)
+
+FULL = reproduce(
+    miniature(
+        world=WorldConfig(scale="full"),
+        corpus=GenericConfig(num_train=40_000),
+        captioner=CaptionerConfig(word_steps=2_500, caption_steps=2_000),
+        finetune=small_finetune(steps=400),
+    )
+)

@@ -1,0 +1,73 @@
+"""What a flow works with: datasets, captioner, sizes. An ablation is a `replace` of one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scf_pipeline.miniature.captioner import CaptionerConfig
+from scf_pipeline.miniature.generic import GenericConfig
+from scf_pipeline.miniature.world import WorldConfig
+from scf_pipeline.stages.caption import CaptionConfig
+from scf_pipeline.stages.crop import CropConfig
+from scf_pipeline.stages.finetune import FinetuneConfig
+from scf_pipeline.steps import External, Step, step
+
+DICTIONARY = Path(__file__).parent.parent / "keyword_dicts" / "spoof_aware.yaml"
+
+DATASETS = (
+    "casia_mfsd",
+    "casia_surf_3dmask",
+    "celeba_spoof",
+    "hifi_mask",
+    "hkbu_mars_v1_plus",
+    "msu_mfsd",
+    "oulu_npu",
+    "replay_attack",
+    "rose_youtu",
+    "siw",
+    "siw_m_v2",
+    "wmca",
+)
+"""The twelve datasets of the paper."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One world and the sizes that fit it."""
+
+    world: Step | None
+    """The drawn world; ``None`` where real datasets lie at the roots of ``datasets.yaml``."""
+
+    captioner: Step | External
+    """C_G."""
+
+    crop: CropConfig
+    """Frames and crops."""
+
+    caption: CaptionConfig
+    """Batches of captioning."""
+
+    finetune: FinetuneConfig
+    """How C_S is made from C_G."""
+
+    dictionary: Path = DICTIONARY
+    """K."""
+
+
+def miniature(
+    world: WorldConfig,
+    corpus: GenericConfig,
+    captioner: CaptionerConfig,
+    finetune: FinetuneConfig,
+) -> Setting:
+    """Return a setting of the embedded default: everything drawn and trained from scratch."""
+    pictures = step(corpus)
+    return Setting(
+        world=step(world),
+        captioner=step(captioner, corpus=pictures),
+        # drawn faces are no faces to a detector of photographs
+        crop=CropConfig(image_size=corpus.image_size, detector="none"),
+        caption=CaptionConfig(),
+        finetune=finetune,
+    )
