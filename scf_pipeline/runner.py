@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ def load_flow(flow: str) -> tuple[str, list[Step]]:
     Raises:
         ConfigError: If there is no such file or value.
     """
-    path, _, name = flow.partition(":")
-    name = name or "FLOW"
+    path, colon, name = flow.rpartition(":")
+    if not colon or not name.isidentifier():
+        path, name = flow, "FLOW"
     file = Path(path).resolve()
     if not file.is_file():
         raise ConfigError(
@@ -40,7 +41,8 @@ def load_flow(flow: str) -> tuple[str, list[Step]]:
             where=path,
             fix="Name a file of flows/, e.g. flows/reproduce.py:SMOKE.",
         )
-    sys.path.insert(0, str(file.parent.parent))  # flows import each other as `flows.<name>`
+    if (parent := str(file.parent.parent)) not in sys.path:
+        sys.path.insert(0, parent)  # flows import each other as `flows.<name>`
     spec = importlib.util.spec_from_file_location(f"flows.{file.stem}", file)
     if spec is None or spec.loader is None:
         raise ConfigError(
@@ -49,10 +51,9 @@ def load_flow(flow: str) -> tuple[str, list[Step]]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    value = getattr(module, name, None)
-    targets = [value] if isinstance(value, Step) else list(_steps(value))
+    targets = _steps(getattr(module, name, None))
     if not targets:
-        known = [key for key, found in vars(module).items() if list(_steps(found))]
+        known = [key for key, found in vars(module).items() if _steps(found)]
         raise ConfigError(
             f"A flow must hold steps under the name asked for, but {name!r} holds none.",
             where=path,
@@ -131,7 +132,11 @@ class _Runner:
             given["roots"] = read_roots(self.roots)
         for name in planned.step.inputs:
             given[name] = self._input(planned, name)
-        artifact: Artifact = run(planned.step.config, **given)
+        try:
+            artifact: Artifact = run(planned.step.config, **given)
+        except Exception as error:
+            error.add_note(f"in the step {planned.folder}")
+            raise
         spent = "sealed" if was_sealed else f"{time.monotonic() - started:.1f} s"
         progress.say(f"{planned.folder}: {artifact.counts.summary()}, {spent}")
         return artifact
@@ -147,10 +152,10 @@ class _Runner:
 
 
 def _steps(value: object) -> list[Step]:
+    """Return the steps that a value is or holds; none if it holds anything else."""
     if isinstance(value, Step):
         return [value]
-    items = value.values() if isinstance(value, Mapping) else value
-    if isinstance(items, str) or not hasattr(items, "__iter__"):
+    if isinstance(value, str | bytes) or not isinstance(value, Collection):
         return []
-    found = list(items)
-    return found if found and all(isinstance(item, Step) for item in found) else []
+    found = list(value.values() if isinstance(value, Mapping) else value)
+    return found if all(isinstance(item, Step) for item in found) else []

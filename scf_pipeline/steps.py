@@ -74,8 +74,19 @@ def step(config: Any, *, name: str | None = None, **inputs: Input | None) -> Ste
         name: Name of the step; the stage's without it.
         inputs: Steps, tuples of steps, or external models, by the names of the stage's ``run``;
             ``None`` is left out.
+
+    Raises:
+        TypeError: If an input is anything else.
     """
     given = {key: value for key, value in inputs.items() if value is not None}
+    for key, value in given.items():
+        items = value if isinstance(value, tuple) else ()
+        if not isinstance(value, Step | External | tuple) or any(
+            not isinstance(item, Step) for item in items
+        ):
+            raise TypeError(
+                f"`{key}` must be a step, a tuple of steps or an External, but is {value!r}."
+            )
     return Step(name or config.stage, config, given)
 
 
