@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-stderr = Console(stderr=True, soft_wrap=True)
+stderr = Console(stderr=True, soft_wrap=True, emoji=False)
 
 
 class LabelChoice(StrEnum):
@@ -211,7 +211,7 @@ def filter_(
     with expected_errors():
         from scf_pipeline.stages import filter as stage
 
-        made = build(stage.FilterConfig, config, dictionary=dictionary_path(dictionary))
+        made = build(stage.FilterConfig, config, dictionary=dictionary)
         report(stage.run(made, captions=artifact(captions), out=upath(out), engine=engine(workers)))
 
 
@@ -261,7 +261,7 @@ def shard(
     with expected_errors():
         from scf_pipeline.stages import shard as stage
 
-        made = build(stage.ShardConfig, config, dictionary=dictionary_path(dictionary))
+        made = build(stage.ShardConfig, config, dictionary=dictionary)
         told = [artifact(path) for path in captions]
         place = upath(out)
         report(
@@ -403,12 +403,15 @@ def resources(gpus: float) -> Any:  # noqa: ANN401 - Resources
 def build(kind: Any, file: Path | None, **given: Any) -> Any:  # noqa: ANN401 - any config
     """Build a stage's config from its YAML file and the command line, which wins.
 
-    A command-line value of ``None`` leaves the file's.
+    A command-line value of ``None`` leaves the file's; a dictionary that neither names is the
+    packaged one.
     """
     from scf_pipeline import config
 
     data = config.read_yaml(file) if file else {}
     data |= {key: value for key, value in given.items() if value is not None}
+    if "dictionary" in given:
+        data.setdefault("dictionary", dictionary_path(None))
     return config.build(kind, data, where=file or "the command line")
 
 
