@@ -18,6 +18,8 @@ from scf_pipeline.miniature.layouts import Clip, Picture, Sensor
 from scf_pipeline.miniature.strokes import Float, blur, curve, to_picture
 
 Matrix = NDArray[np.float64]
+GAIN = (0.5, 2.2)
+"""Range of the factor on a sensor's noise: each presentation has its own gain."""
 GREY = 118.0
 """What a change of contrast leaves as it is."""
 
@@ -49,8 +51,8 @@ def expose(picture: Picture, exposure: Exposure, rng: np.random.Generator) -> Fl
     light = exposure.light * rng.uniform(0.72, 1.08)
     warmth = exposure.warmth + rng.uniform(-0.35, 0.35)
     lit = physics.shade(picture.astype(np.float32), rng)
-    contrast, saturation = rng.uniform(0.8, 1.12), rng.uniform(0.72, 1.12)
-    lift = GREY * (1 - contrast) + rng.uniform(-14, 14)
+    contrast, saturation = rng.uniform(0.62, 1.12), rng.uniform(0.45, 1.15)
+    lift = GREY * (1 - contrast) + rng.uniform(-14, 22)
     colours = saturation * np.eye(3) + (1 - saturation) / 3
     mixed = contrast * light * colours * physics.light_colour(warmth)
     return np.asarray(cv2.transform(lit, np.column_stack([mixed, [lift] * 3])), np.float32)
@@ -82,13 +84,14 @@ class Film:
         frames, boxes, eyes = [], [], []
         size = (self.sensor.width, self.sensor.height)
         focused = [self._focus(still.picture) for still in stills]
+        noise = self.sensor.noise * float(rng.uniform(*GAIN))
         for number in range(num_frames):
             turn = (number // 3) % len(stills)
             move = self._move(is_still=num_frames == 1, rng=rng)
             flags = cv2.INTER_CUBIC if self.zoom > 1.5 else cv2.INTER_LINEAR
             border = cv2.BORDER_REFLECT_101
             frame = cv2.warpAffine(focused[turn], move, size, flags=flags, borderMode=border)
-            frames.append(self._store(np.asarray(frame, np.uint8), rng))
+            frames.append(self._store(np.asarray(frame, np.uint8), noise, rng))
             whole = np.vstack([move, [0, 0, 1]]) @ np.vstack([stills[turn].matrix, [0, 0, 1]])
             boxes.append(_box(whole[:2], person, size))
             eyes.append((_pixel(whole, -EYE_X, EYE_Y), _pixel(whole, EYE_X, EYE_Y)))
@@ -116,9 +119,9 @@ class Film:
         move[:, 2] += (self.zoom - 1) / 2
         return move
 
-    def _store(self, frame: Picture, rng: np.random.Generator) -> Picture:
+    def _store(self, frame: Picture, noise: float, rng: np.random.Generator) -> Picture:
         """Add noise to one frame and compress it."""
-        noisy = frame + self.sensor.noise * physics.grain(frame.shape[:2], rng)
+        noisy = frame + noise * physics.grain(frame.shape[:2], rng)
         return compress(to_picture(noisy), self.sensor.quality)
 
 

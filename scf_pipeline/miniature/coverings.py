@@ -30,13 +30,13 @@ class Covering:
     opacity: tuple[float, float] = (0.8, 1.0)
     """How far it replaces what is below where cues are plain to see."""
 
-    faint_opacity: tuple[float, float] = (0.4, 0.7)
+    faint_opacity: tuple[float, float] = (0.6, 0.9)
     """The same where cues are faint."""
 
 
 COVERINGS: dict[str, Covering] = {
     "resin_mask": Covering(paint=masks.paint_resin),
-    "plaster_mask": Covering(paint=masks.paint_plaster, faint_opacity=(0.55, 0.85)),
+    "plaster_mask": Covering(paint=masks.paint_plaster, faint_opacity=(0.65, 0.9)),
     "transparent_mask": Covering(paint=masks.paint_transparent),
     "silicone_mask": Covering(paint=masks.paint_silicone, is_over_hair=True),
     "half_mask": Covering(paint=masks.paint_half),

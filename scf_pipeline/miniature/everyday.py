@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scf_pipeline.miniature import coverings, physics, scenes, things
+from scf_pipeline.miniature.camera import Exposure, expose
 from scf_pipeline.miniature.captions import MASKS, Subject, describe
 from scf_pipeline.miniature.draw import Scene, Visibility, draw_scene
 from scf_pipeline.miniature.faces import CLOTH_COLOURS, Person, sample_person
@@ -222,12 +223,10 @@ _PAINTERS = {
 
 
 def _photograph(picture: Picture, image_size: int, rng: np.random.Generator) -> Picture:
-    """Take the picture with some camera: light, blur, noise, compression, and reduce it."""
-    light, warmth = float(rng.uniform(0.72, 1.1)), float(rng.uniform(-0.5, 0.5))
-    lit = physics.shade(picture.astype(np.float32), rng)
-    lit *= (light * physics.light_colour(warmth)).astype(np.float32)
-    lit = blur(lit, float(rng.uniform(0.2, 1.4)))
-    lit += np.float32(rng.uniform(1, 6)) * physics.grain(lit.shape[:2], rng)
+    """Take the picture with some camera: light, blur, noise, and reduce it."""
+    exposure = Exposure(light=float(rng.uniform(0.8, 1.2)), warmth=float(rng.uniform(-0.3, 0.3)))
+    lit = blur(np.clip(expose(picture, exposure, rng), 0, 255), float(rng.uniform(0.2, 1.8)))
+    lit = lit + float(rng.uniform(1, 7)) * physics.grain(lit.shape[:2], rng)
     small = cv2.resize(lit, (image_size, image_size), interpolation=cv2.INTER_AREA)
     return to_picture(np.asarray(small, np.float32))
 

@@ -18,8 +18,8 @@ SKINS: tuple[Rgb, ...] = (
     (222, 174, 138),
     (198, 146, 108),
     (164, 112, 78),
-    (124, 82, 56),
-    (88, 58, 42),
+    (130, 88, 62),
+    (100, 68, 50),
 )
 HAIR_COLOURS: dict[str, Rgb] = {
     "black": (30, 26, 26),
@@ -154,11 +154,12 @@ def draw_head(pen: Pen, person: Person) -> None:
     pen.ellipse((0, 0), oval(person), tint(skin, 0.84))
     pen.ellipse((0, -0.01), oval(person, 0.94), tint(skin, 0.93))
     pen.ellipse((0, -0.02), oval(person, 0.86), skin)
-    pen.ellipse((0, -0.27), (0.2 * width, 0.13), tint(skin, 1.07))
-    flushed = mix(skin, (226, 92, 84), 0.2)
+    shine = 1.08 + 0.16 * (1 - sum(skin) / 765)
+    pen.ellipse((0, -0.27), (0.2 * width, 0.13), tint(skin, shine))
+    flushed = mix(tint(skin, shine), (226, 92, 84), 0.16)
     for side in (-1, 1):
-        pen.ellipse((side * 0.21 * width, 0.14), (0.1, 0.085), mix(skin, flushed, 0.5))
-        pen.ellipse((side * 0.21 * width, 0.14), (0.065, 0.055), flushed)
+        pen.ellipse((side * 0.2 * width, 0.1), (0.12, 0.1), mix(skin, flushed, 0.6))
+        pen.ellipse((side * 0.2 * width, 0.1), (0.08, 0.065), flushed)
 
 
 def draw_features(pen: Pen, person: Person, *, blink: bool = False) -> None:
@@ -168,21 +169,28 @@ def draw_features(pen: Pen, person: Person, *, blink: bool = False) -> None:
     draw_eyes(pen, person, blink=blink)
     for side in (-1, 1):
         brow = curve((side * EYE_X, EYE_Y - 0.05), (0.105, 0.07), (205, 335))
-        pen.line(brow, tint(person.hair, 0.75), person.brow)
+        pen.line(brow, _brow_colour(person), person.brow)
     draw_nose(pen, person)
     draw_mouth(pen, person)
+
+
+def _brow_colour(person: Person) -> Rgb:
+    """Return the hair's colour, darkened until it stands out from the skin."""
+    darkest = tint(person.skin, 0.55)
+    red, green, blue = map(min, tint(person.hair, 0.75), tint(darkest, 1.3))
+    return red, green, blue
 
 
 def draw_eyes(pen: Pen, person: Person, *, blink: bool = False) -> None:
     """Draw both eyes in their sockets."""
     for side in (-1, 1):
         eye = (side * EYE_X, EYE_Y)
-        pen.ellipse((eye[0], eye[1] - 0.01), (0.105, 0.072), tint(person.skin, 0.8))
+        pen.ellipse((eye[0], eye[1] - 0.012), (0.112, 0.076), tint(person.skin, 0.72))
         if blink:
             pen.ellipse(eye, (0.078, 0.03), (50, 36, 30), arc=(0, 180), width=0.02)
             continue
-        pen.ellipse(eye, (0.078, 0.042), (232, 230, 226))
-        pen.ellipse(eye, (0.04, 0.042), person.eyes)
+        pen.ellipse(eye, (0.078, 0.039), mix((228, 226, 222), person.skin, 0.3))
+        pen.ellipse(eye, (0.04, 0.039), person.eyes)
         pen.ellipse(eye, (0.02, 0.022), (16, 14, 14))
         lashes = 0.026 if person.sex == "woman" else 0.018
         pen.ellipse(eye, (0.082, 0.046), (42, 30, 26), arc=(185, 355), width=lashes)

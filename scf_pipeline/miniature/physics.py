@@ -48,13 +48,13 @@ def print_out(
     """
     ink = picture * (1 / 255)
     grey = _grey(ink)[..., None]
-    ink += (grey - ink) * rng.uniform(0.12, 0.4) * min(1.2, strength)
+    ink += (grey - ink) * rng.uniform(-0.05, 0.28) * min(1.2, strength)
     tone = 4 * grey[..., 0] * (1 - grey[..., 0])
     dots = _dots(x, y, rng)
     amplitude = rng.uniform(0.035, 0.1) * strength
     for channel, pattern in enumerate(dots):
         ink[..., channel] += amplitude * tone * pattern
-    black, white = rng.uniform(22, 52), rng.uniform(205, 238)
+    black, white = rng.uniform(18, 44), rng.uniform(208, 242)
     paper = np.array([1.0, rng.uniform(0.96, 1.0), rng.uniform(0.88, 1.0)], np.float32)
     if rng.random() < 0.4:  # an ink jet leaves bands where its head returns
         ink *= (1 + 0.05 * strength * np.cos(y * wave(rng.uniform(4, 9))))[..., None]

@@ -81,7 +81,7 @@ SHEETS: dict[str, Sheet] = {
         colours=((28, 28, 30), (150, 152, 156)), corner=0.03, glare=0.6, extra="keyboard",
     ),
     "monitor": Sheet(
-        medium="screen", slimness=(0.6, 0.8), half_width=(0.82, 1.05), border=(0.05, 0.08),
+        medium="screen", slimness=(0.6, 0.72), half_width=(0.82, 1.02), border=(0.05, 0.08),
         colours=((22, 22, 24), (60, 60, 64)), glare=0.55, extra="stand",
     ),
 }  # fmt: skip

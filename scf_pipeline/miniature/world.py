@@ -27,7 +27,7 @@ from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.errors import ConfigError
 from scf_pipeline.miniature import layouts
-from scf_pipeline.miniature.draw import BACKGROUNDS, Difficulty, Shot, draw_clip
+from scf_pipeline.miniature.draw import Difficulty, Shot, draw_clip
 from scf_pipeline.miniature.faces import sample_person
 from scf_pipeline.miniature.layouts import Budget, Clip, Layout, Presentation
 from scf_pipeline.miniature.sheets import SHEETS
@@ -210,17 +210,16 @@ def choose_shot(config: WorldConfig, dataset: str, presentation: Presentation) -
     layout = _layout(dataset)
     session = _rng(config.seed, dataset, "session", presentation.session)
     own = _rng(config.seed, dataset, "shot", presentation.media_path)
-    usual = layout.backgrounds if own.random() < 0.6 else tuple(BACKGROUNDS)
     is_sheet = presentation.instrument in SHEETS
     shot = Shot(
         sensor=layout.sensors[presentation.sensor],
         instrument=presentation.instrument,
         background=str(session.choice(list(layout.backgrounds))),
         background_seed=int(session.integers(2**62)),
-        pictured_background=str(own.choice(list(usual))),
+        pictured_background=str(own.choice(list(layout.backgrounds))),
         light=float(session.uniform(*layout.light)),
         warmth=float(session.uniform(-0.25, 0.25)),
-        focus_blur=float(own.uniform(0, 0.5)),
+        focus_blur=float(own.uniform(0, 0.8)),
         face_share=float(own.uniform(*layout.face_share)),
         difficulty=config.difficulty,
         num_frames=presentation.num_frames,
