@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -65,6 +66,8 @@ def load_flow(flow: str) -> tuple[str, list[Step]]:
 def run_flow(flow: str, *, out: Path, workers: int, roots: Path | None = None) -> dict[str, str]:
     """Run a flow and return the folder of each of its targets, in the flow's order.
 
+    Targets go by their names; where some have the same, these go by their folders' names.
+
     Args:
         flow: ``file[:NAME]``.
         out: Folder for the artifacts of all steps.
@@ -78,10 +81,12 @@ def run_flow(flow: str, *, out: Path, workers: int, roots: Path | None = None) -
     is_sealed = all((out / planned.folder / MANIFEST).is_file() for planned in steps)
     engine = choose(0 if is_sealed else workers)  # a look at what is sealed needs no cluster
     artifacts = _Runner(out, engine, roots).run(steps, side_by_side=max(1, workers))
-    made = {
-        planned.step.name: planned.folder for target in targets for planned in plan(target)[-1:]
+    folders = {planned.fingerprint: planned.folder for planned in steps}
+    made = [(target.name, folders[plan(target)[-1].fingerprint]) for target in targets]
+    names = Counter(name for name, _ in made)
+    return {
+        name if names[name] == 1 else folder: str(artifacts[folder].path) for name, folder in made
     }
-    return {name: str(artifacts[folder].path) for name, folder in made.items()}
 
 
 def write_plan(steps: Sequence[Planned], file: UPath) -> None:
