@@ -10,6 +10,8 @@ from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
+from scf_pipeline.errors import ScfError
+
 T = TypeVar("T")
 
 Kernel = Callable[[pa.Table], pa.Table]
@@ -102,18 +104,18 @@ def work(kernel: Kernel, part: Part, write: Write) -> None:
     """Run one part; an unexpected failure names the part and its first row.
 
     Raises:
-        RuntimeError: If the kernel fails in a way that no `ScfError` describes.
+        RuntimeError: If the part fails in a way that no `ScfError` describes.
     """
-    from scf_pipeline.errors import ScfError
-
-    rows = part.read()
+    told = "not read"
     try:
-        result = kernel(rows)
+        rows = part.read()
+        told = f"{rows.num_rows} rows"
+        if rows.num_rows and rows.num_columns:
+            told += f", the first is {rows.column(0)[0].as_py()!r}"
+        write(part.number, kernel(rows))
     except ScfError:
         raise
     except Exception as error:
-        first = rows.column(0)[0].as_py() if rows.num_rows else "none"
         raise RuntimeError(
-            f"Part {part.number} ({rows.num_rows} rows, the first is {first!r}) failed: {error}"
+            f"Part {part.number} ({told}) failed: {type(error).__name__}: {error}"
         ) from error
-    write(part.number, result)
