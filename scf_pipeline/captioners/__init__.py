@@ -115,9 +115,9 @@ def find(name: str) -> Model:
 
 
 def is_degenerate(text: str) -> bool:
-    """Tell whether a caption is empty or loops: holds some three words in a row three times."""
+    """Tell whether a caption says nothing or loops: holds some three words in a row three times."""
     words = text.lower().split()
-    if not words:
+    if not any(map(str.isalnum, text)):
         return True
     triples = list(zip(words, words[1:], words[2:], strict=False))
     return any(triples.count(triple) >= 3 for triple in set(triples))

@@ -13,14 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 from upath import UPath
 
-from ifas_model.prompt import QUESTION
+from ifas_model.prompt import QUESTION, answer
 from ifas_model.shards import LABEL_CODES, SHARD_SCHEMA
 from ifas_model.vocabulary import Label, Split
 from scf_pipeline import shuffle
+from scf_pipeline.captioners import is_degenerate
 from scf_pipeline.engine import Engine, Kernel, Part, Resources, Write
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import StageError
@@ -212,6 +215,12 @@ def test_files_keep_the_schema_with_the_metadata_that_datasets_reads(shards: Art
         assert schema.metadata == SHARD_SCHEMA.metadata
 
 
+@given(st.text("aB. \n\u3000'\"-"))
+def test_every_caption_that_caption_lets_live_can_be_answered(text: str) -> None:
+    """Else one caption of three dots, after days of captioning, would stop this stage."""
+    assert is_degenerate(text) or answer(Label.ATTACK, text).interpretation
+
+
 # Files
 
 
@@ -384,11 +393,11 @@ def test_captions_that_are_all_rejected_are_refused(curated: Curated, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "given", [{"file_bytes": 2**30}, {"row_group_bytes": 2**26}, {"row_group_bytes": 1}]
+    "sizes", [{"file_bytes": 2**30}, {"row_group_bytes": 2**26}, {"row_group_bytes": 1}]
 )
-def test_sizes_beyond_the_contract_are_refused(given: dict[str, int]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(given))):
-        ShardConfig(dictionary=default_dictionary(), **given)
+def test_sizes_beyond_the_contract_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(sizes))):
+        ShardConfig(dictionary=default_dictionary(), **sizes)
 
 
 # Interruption
