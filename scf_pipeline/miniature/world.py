@@ -144,16 +144,19 @@ def run(config: WorldConfig, *, out: UPath, engine: Engine) -> Artifact:
 
 
 def plan(config: WorldConfig, dataset: str) -> list[Presentation]:
-    """Return a dataset's presentations, in the order in which they are drawn."""
+    """Return a dataset's presentations, in the order in which they are drawn.
+
+    The share of a split that the dataset lacks goes to the others, unless its layout sees to that.
+    """
     budget = SOURCE_BUDGETS[config.scale] if dataset == SOURCE else BUDGETS[config.scale]
     layout = _layout(dataset)
     planned = layout.plan(budget, _rng(config.seed, dataset, "plan"))
-    found = {presentation.split for presentation in planned}
     wanted = {split: getattr(budget, split.value) for split in Split}
-    share = sum(wanted.values()) / sum(wanted[split] for split in found)
-    if share == 1:
+    total, found = sum(wanted.values()), {presentation.split for presentation in planned}
+    offered = sum(wanted[split] for split in found)
+    if len(planned) > 0.9 * total or offered == total:
         return planned
-    larger = {split.value: round(number * share) for split, number in wanted.items()}
+    larger = {split.value: round(number * total / offered) for split, number in wanted.items()}
     return layout.plan(replace(budget, **larger), _rng(config.seed, dataset, "plan"))
 
 
