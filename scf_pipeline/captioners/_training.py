@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,21 @@ def _resume(path: Path, module: nn.Module, optimizer: torch.optim.AdamW) -> tupl
             tensor.copy_(saved["weights"][name])
     optimizer.load_state_dict(saved["optimizer"])
     return saved["step"], History(losses=saved["losses"], judged=saved["judged"])
+
+
+def narrow() -> torch.autocast:
+    """Return a context that multiplies matrices in bfloat16, on processors that do so natively.
+
+    There it halves the time of a training step; elsewhere bfloat16 is emulated, and float32 stays.
+    """
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=multiplies_bfloat16())
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Tell whether this machine's processor has instructions for bfloat16."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return any(name in flags for name in ("avx512_bf16", "amx_bf16"))
