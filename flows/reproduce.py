@@ -33,29 +33,30 @@ def small_finetune(steps: int) -> FinetuneConfig:
     )
 
 
-SMOKE = reproduce(
-    miniature(
-        world=WorldConfig(scale="smoke"),
-        corpus=GenericConfig(num_train=4_000, num_test=200),
-        captioner=CaptionerConfig(word_steps=150, caption_steps=150),
-        finetune=small_finetune(steps=60),
-    )
+MINIATURE_SMOKE = miniature(
+    world=WorldConfig(scale="smoke"),
+    corpus=GenericConfig(num_train=4_000, num_test=200),
+    captioner=CaptionerConfig(word_steps=150, caption_steps=150),
+    finetune=small_finetune(steps=60),
 )
+"""Wiring: minutes, and captions that hardly make sense."""
 
-DEFAULT = reproduce(
-    miniature(
-        world=WorldConfig(scale="default"),
-        corpus=GenericConfig(),
-        captioner=CaptionerConfig(),
-        finetune=small_finetune(steps=200),
-    )
+MINIATURE = miniature(
+    world=WorldConfig(scale="default"),
+    corpus=GenericConfig(),
+    captioner=CaptionerConfig(),
+    finetune=small_finetune(steps=200),
 )
+"""A first result."""
 
-FULL = reproduce(
-    miniature(
-        world=WorldConfig(scale="full"),
-        corpus=GenericConfig(num_train=40_000),
-        captioner=CaptionerConfig(word_steps=2_500, caption_steps=2_000),
-        finetune=small_finetune(steps=400),
-    )
+MINIATURE_FULL = miniature(
+    world=WorldConfig(scale="full"),
+    corpus=GenericConfig(num_train=40_000),
+    captioner=CaptionerConfig(word_steps=2_500, caption_steps=2_000),
+    finetune=small_finetune(steps=400),
 )
+"""For claims."""
+
+SMOKE = reproduce(MINIATURE_SMOKE)
+DEFAULT = reproduce(MINIATURE)
+FULL = reproduce(MINIATURE_FULL)

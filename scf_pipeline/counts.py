@@ -114,6 +114,8 @@ class Counts:
 
     def summary(self) -> str:
         """Return one line for people: kept, and rejected by reason."""
+        if not self.datasets:
+            return "no rows"
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(self.rejected.items()))
         over = f", {self.passed_over} passed over" if self.passed_over else ""
         return f"{self.live} kept, {self.rejected.total()} rejected ({reasons or 'none'}){over}"
