@@ -22,7 +22,7 @@ from scf_pipeline.datasets_file import known_adapter, read_roots, select_roots
 from scf_pipeline.engine import Engine
 from scf_pipeline.errors import ArtifactError, DatasetLayoutError
 from scf_pipeline.schema import SAMPLE_SCHEMA, Sample
-from scf_pipeline.store import DATA, Artifact, ArtifactWriter, remove, settings
+from scf_pipeline.store import DATA, MANIFEST, Artifact, ArtifactWriter, part_name, settings
 
 ROOTS = "roots"
 """Note of the manifest that tells later stages where the datasets lie; not part of identity."""
@@ -84,7 +84,8 @@ def run(
     if sealed.notes == notes:
         return sealed
     rows_in = {name: tally.live for name, tally in sealed.counts.datasets.items()}
-    return writer.seal(rows_in=rows_in, notes=notes)  # the same datasets, moved
+    (writer.path / MANIFEST).unlink()  # the same datasets, moved: only the note of where is stale
+    return writer.seal(rows_in=rows_in, notes=notes)
 
 
 def read_roots_of(samples: Artifact) -> dict[str, Path]:
@@ -103,15 +104,19 @@ def settle(sample: Sample, policy: str) -> Sample:
 
 def _write(writer: ArtifactWriter, tables: Iterator[pa.Table]) -> Counter[str]:
     """Write all parts and return the samples of each dataset."""
-    remove(writer.path / DATA)  # an interrupted run may have listed more than there is now
     rows: Counter[str] = Counter()
+    written = set()
     spoken = time.monotonic()
     for number, table in enumerate(tables):
         writer.write(number, table)
+        written.add(part_name(number))
         rows[table["dataset"][0].as_py()] += table.num_rows
         if time.monotonic() - spoken > progress.EVERY_S:
             spoken = time.monotonic()
             progress.say(f"{IngestConfig.stage}: {rows.total()} samples")
+    for file in list((writer.path / DATA).glob("part-*.parquet")):
+        if file.name not in written:  # an interrupted run listed more than there is now
+            file.unlink(missing_ok=True)
     return rows
 
 
