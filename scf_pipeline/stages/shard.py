@@ -59,7 +59,7 @@ class ShardConfig:
     seed: int = 0
     """Seed of the shuffle."""
 
-    file_bytes: int = Field(default=256 * 2**20, ge=2**16, le=480 * 2**20)
+    file_bytes: int = Field(default=256 * 2**20, ge=2**16, le=448 * 2**20)
     """Most bytes of pictures in one file."""
 
     row_group_bytes: int = Field(default=16 * 2**20, ge=2**16, le=32 * 2**20)
