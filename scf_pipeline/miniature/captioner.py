@@ -56,6 +56,8 @@ class CaptionerConfig:
 def run(config: CaptionerConfig, *, corpus: Artifact, out: UPath, engine: Engine) -> Artifact:
     """Train C_G and judge its captions on the corpus's test pictures."""
     writer = ArtifactWriter(out, None, settings=settings(config, corpus=corpus))
+    if (sealed := writer.sealed()) is not None:
+        return sealed
     notes = engine.call(
         train, Resources(cpus=1), config=config, corpus=corpus, scratch=writer.scratch
     )

@@ -60,6 +60,8 @@ def run(
     writer = ArtifactWriter(
         out, CAPTION_SCHEMA, settings=settings(config, faces=faces, model=model)
     )
+    if (sealed := writer.sealed()) is not None:
+        return sealed
     todo = writer.missing(faces.parts())
     done = engine.map_parts(partial(make_kernel, config, model), todo, writer.write, resources)
     progress.consume(done, total=len(todo), label=config.stage)

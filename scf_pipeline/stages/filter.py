@@ -36,6 +36,8 @@ def run(config: FilterConfig, *, captions: Artifact, out: UPath, engine: Engine)
     """Filter the captions of attacks into D_S; bona fide captions are passed over."""
     dictionary = KeywordDictionary.load(config.dictionary)
     writer = ArtifactWriter(out, FILTER_SCHEMA, settings=settings(config, captions=captions))
+    if (sealed := writer.sealed()) is not None:
+        return sealed
     todo = writer.missing(captions.parts())
     kernel = partial(_make_kernel, dictionary)
     done = engine.map_parts(kernel, todo, writer.write, Resources())

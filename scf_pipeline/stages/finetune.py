@@ -104,6 +104,8 @@ def run(  # noqa: PLR0913 - inputs by name, as every stage
         None,
         settings=settings(config, faces=faces, captions=captions, model=model, extra=extra),
     )
+    if (sealed := writer.sealed()) is not None:
+        return sealed
     sources = [captions] if extra is None else [captions, extra]
     notes = engine.call(
         train,
