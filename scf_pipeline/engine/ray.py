@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import ray
+from ray._private import ray_constants
+from ray._private import worker as ray_worker
 from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import RayActorError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from scf_pipeline import errors
 from scf_pipeline.engine import Kernel, Part, Resources, Write, limit_threads, work
@@ -25,6 +27,9 @@ warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
 
 RETRIES = 3
 """How often a dead worker or a lost part is tried again."""
+
+_DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError)
+"""What Ray raises for a worker that died once too often."""
 
 
 class RayEngine:
@@ -77,7 +82,7 @@ class RayEngine:
                 if row["error"]:
                     raise _from_text(row["error"])
                 yield row["part"]
-        except RayActorError as error:
+        except _DEATHS as error:
             raise StageError(
                 f"A worker must survive its part, but died {RETRIES + 1} times in a row.",
                 where=f"one of {len(todo)} parts",
@@ -85,12 +90,23 @@ class RayEngine:
             ) from error
 
     def call(self, function: Callable[..., T], resources: Resources, **arguments: object) -> T:
-        """Run one task on one worker; see `Engine.call`."""
+        """Run one task on one worker; see `Engine.call`.
+
+        Raises:
+            StageError: If the task kills every worker that tries it.
+        """
         task = _run_task.options(
             num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=RETRIES
         )
         result: T
-        result, error = ray.get(task.remote(function, resources, arguments))
+        try:
+            result, error = ray.get(task.remote(function, resources, arguments))
+        except _DEATHS as death:
+            raise StageError(
+                f"A worker must survive its task, but died {RETRIES + 1} times in a row.",
+                where=f"the task {getattr(function, '__name__', function)!r}",
+                fix="Give the worker more memory, or smaller batches.",
+            ) from death
         if error is not None:
             raise error
         return result
@@ -156,6 +172,9 @@ def _connect(workers: int) -> None:
         else:
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            # Else Ray takes the machine's own address for 127.0.0.1 and listens everywhere, so that
+            # whoever reaches the machine may run code on it.
+            ray_constants.ENABLE_RAY_CLUSTER = False
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             ray.init(
                 num_cpus=workers,
@@ -164,6 +183,8 @@ def _connect(workers: int) -> None:
                 logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
             )
+    # Else Ray tells of dead workers on stdout, which is for paths and JSON.
+    ray_worker._worker_logs_enabled = False  # noqa: SLF001 - there is no other way
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -1,0 +1,287 @@
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from upath import UPath
+
+from scf_pipeline.engine import Engine, Kernel, Part, Resources
+from scf_pipeline.engine.local import LocalEngine
+from scf_pipeline.errors import ConfigError, SchemaError, StageError
+from scf_pipeline.store import Artifact, ArtifactWriter, Settings
+
+pytestmark = pytest.mark.ray
+
+SCHEMA = pa.schema([("face_id", pa.string()), ("n", pa.int64())])
+ONE = Resources()
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A part of four rows."""
+
+    number: int
+
+    def read(self) -> pa.Table:
+        numbers = [self.number * 10 + i for i in range(4)]
+        return pa.table({"face_id": [f"toy/{n}#0" for n in numbers], "n": numbers})
+
+
+def parts(count: int) -> list[Part]:
+    return [Numbers(number) for number in range(count)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def this_module_travels(ray_engine: Engine) -> None:
+    """Let workers, which cannot import a test, get its functions and classes by value."""
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def make_square() -> Kernel:
+    return lambda rows: rows.set_column(1, "n", pa.array([n * n for n in rows["n"].to_pylist()]))
+
+
+def make_failing(number: int, fail: Callable[[], None]) -> Kernel:
+    def kernel(rows: pa.Table) -> pa.Table:
+        if rows["n"][0].as_py() == number * 10:
+            fail()
+        return rows
+
+    return kernel
+
+
+def run(engine: Engine, make: Callable[[], Kernel], todo: list[Part], folder: Path) -> list[int]:
+    """Work on parts and return their numbers as they finish; their rows lie in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return list(engine.map_parts(make, todo, partial(write, folder), ONE))
+
+
+def write(folder: Path, number: int, table: pa.Table) -> None:
+    partial_file = folder / f"{number}.partial"
+    partial_file.write_text(json.dumps(table.to_pylist()))
+    partial_file.replace(folder / f"{number}.json")
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_once(marker: Path) -> None:
+    if not marker.exists():
+        marker.touch()
+        kill()
+
+
+def refuse(kind: type[Exception]) -> None:
+    raise kind("It must be even, but is odd.", where="toy/20#0", fix="Double it.")
+
+
+def divide() -> None:
+    raise ZeroDivisionError("by nought")
+
+
+# map_parts
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_both_engines_write_the_same_bytes(workers: int, tmp_path: Path) -> None:
+    from scf_pipeline.engine.ray import RayEngine
+
+    def seal(folder: str, engine: Engine) -> Artifact:
+        identity = Settings("toy", 1, {}, {})
+        writer = ArtifactWriter(UPath(tmp_path / folder), SCHEMA, settings=identity)
+        todo = writer.missing(parts(5))
+        assert sorted(engine.map_parts(make_square, todo, writer.write, ONE)) == [0, 1, 2, 3, 4]
+        return writer.seal()
+
+    local, ray = seal("local", LocalEngine()), seal("ray", RayEngine(workers=workers))
+    for a, b in zip(local.parts(), ray.parts(), strict=True):
+        assert a.path.read_bytes() == b.path.read_bytes()
+    assert local.identity == ray.identity
+
+
+def test_numbers_come_back_as_they_were_whatever_they_are(ray_engine: Engine, tmp_path) -> None:
+    todo = [Numbers(7), Numbers(100_000), Numbers(3)]
+    done = run(ray_engine, make_square, todo, tmp_path)
+    assert sorted(done) == [3, 7, 100_000]
+    assert {type(number) for number in done} == {int}
+
+
+def test_nothing_to_do_starts_nothing(ray_engine: Engine) -> None:
+    done = ray_engine.map_parts(pytest.fail, [], lambda *_: None, Resources(cpus=1000))
+    assert list(done) == []
+
+
+def test_the_kernel_is_built_once_in_each_worker(ray_engine: Engine, tmp_path: Path) -> None:
+    built = tmp_path / "built"
+    built.mkdir()
+
+    def make() -> Kernel:
+        (built / f"{os.getpid()}-{len(list(built.iterdir()))}").touch()
+        return lambda rows: rows
+
+    run(ray_engine, make, parts(8), tmp_path / "out")
+    pids = [path.name.split("-")[0] for path in built.iterdir()]
+    assert str(os.getpid()) not in pids
+    assert 1 <= len(pids) == len(set(pids)) <= 2
+
+
+def test_a_worker_has_as_many_threads_as_cores(ray_engine: Engine, tmp_path: Path) -> None:
+    def make() -> Kernel:
+        return lambda _: pa.table({"threads": [os.environ["OMP_NUM_THREADS"]]})
+
+    for cpus in (1, 2):
+        folder = tmp_path / str(cpus)
+        folder.mkdir()
+        list(ray_engine.map_parts(make, parts(1), partial(write, folder), Resources(cpus=cpus)))
+        assert json.loads((folder / "0.json").read_text()) == [{"threads": str(cpus)}]
+
+
+@pytest.mark.parametrize("kind", [StageError, SchemaError, ConfigError])
+def test_an_expected_error_crosses_with_what_where_and_fix(
+    ray_engine: Engine, tmp_path: Path, kind: type[Exception]
+) -> None:
+    make = partial(make_failing, 2, partial(refuse, kind))
+    with pytest.raises(kind) as caught:
+        run(ray_engine, make, parts(4), tmp_path)
+    error = caught.value
+    assert type(error) is kind
+    assert error.what == "It must be even, but is odd."
+    assert (error.where, error.fix) == ("toy/20#0", "Double it.")
+    assert not (tmp_path / "2.json").exists()
+
+
+def test_an_expected_error_of_the_kernels_making_crosses_too(ray_engine, tmp_path: Path) -> None:
+    def make() -> Kernel:
+        refuse(ConfigError)
+
+    with pytest.raises(ConfigError, match="but is odd"):
+        run(ray_engine, make, parts(2), tmp_path)
+
+
+def test_an_unexpected_error_names_the_part_and_its_first_row(ray_engine, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="by nought") as caught:
+        run(ray_engine, partial(make_failing, 1, divide), parts(3), tmp_path)
+    assert "Part 1 (4 rows, the first is 'toy/10#0') failed: ZeroDivisionError" in str(caught.value)
+
+
+def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(
+    ray_engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = partial(make_failing, 1, partial(kill_once, tmp_path / "killed"))
+    done = run(ray_engine, make, parts(4), tmp_path / "out")
+    assert capsys.readouterr().out == ""  # Ray would tell of the death where paths go
+    assert (tmp_path / "killed").exists()
+    assert sorted(done) == [0, 1, 2, 3]
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {f"{number}.json" for number in range(4)}
+
+
+@pytest.mark.slow
+def test_a_part_that_kills_every_worker_ends_the_stage(ray_engine, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="must survive its part, but died 4 times") as caught:
+        run(ray_engine, partial(make_failing, 1, kill), parts(2), tmp_path)
+    assert caught.value.where == "one of 2 parts"
+    assert not (tmp_path / "1.json").exists()
+
+
+def test_a_run_goes_on_after_one_that_failed(ray_engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(StageError):
+        run(ray_engine, partial(make_failing, 0, partial(refuse, StageError)), parts(2), tmp_path)
+    assert sorted(run(ray_engine, make_square, parts(2), tmp_path)) == [0, 1]
+
+
+def test_two_stages_share_the_cluster(ray_engine: Engine, tmp_path: Path) -> None:
+    """As the runner does it: from threads, side by side."""
+    done: dict[str, list[int]] = {}
+
+    def work(name: str) -> None:
+        done[name] = sorted(run(ray_engine, make_square, parts(3), tmp_path / name))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == {"a": [0, 1, 2], "b": [0, 1, 2]}
+
+
+# call
+
+
+def test_call_runs_elsewhere_and_returns(ray_engine: Engine) -> None:
+    def where(text: str) -> tuple[str, int, str]:
+        return text, os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+    text, pid, threads = ray_engine.call(where, Resources(cpus=2), text="here")
+    assert (text, threads) == ("here", "2")
+    assert pid != os.getpid()
+
+
+def test_call_raises_an_expected_error_as_it_is(ray_engine: Engine) -> None:
+    with pytest.raises(StageError) as caught:
+        ray_engine.call(refuse, ONE, kind=StageError)
+    assert type(caught.value) is StageError
+    assert caught.value.fix == "Double it."
+
+
+def test_call_raises_an_unexpected_error_with_its_words(ray_engine: Engine) -> None:
+    with pytest.raises(ZeroDivisionError, match="by nought"):
+        ray_engine.call(divide, ONE)
+
+
+def test_call_tries_again_where_its_worker_died(ray_engine: Engine, tmp_path: Path) -> None:
+    def survive(marker: Path) -> str:
+        kill_once(marker)
+        return "alive"
+
+    assert ray_engine.call(survive, ONE, marker=tmp_path / "killed") == "alive"
+
+
+@pytest.mark.slow
+def test_a_call_that_kills_every_worker_is_an_expected_error(ray_engine: Engine) -> None:
+    with pytest.raises(StageError, match="died 4 times") as caught:
+        ray_engine.call(kill, ONE)
+    assert "kill" in caught.value.where
+
+
+# Beginning
+
+
+def test_at_least_one_worker_is_asked_for() -> None:
+    from scf_pipeline.engine.ray import RayEngine
+
+    with pytest.raises(ValueError, match="`workers` must be at least 1, but is 0"):
+        RayEngine(workers=0)
+
+
+def test_a_second_engine_joins_the_cluster(ray_engine: Engine) -> None:
+    import ray
+
+    from scf_pipeline.engine import choose
+
+    before = ray.get_runtime_context().get_job_id()
+    choose(1)
+    assert ray.get_runtime_context().get_job_id() == before
+    assert ray.cluster_resources()["CPU"] == 2
+
+
+def test_a_local_cluster_listens_on_loopback_only(ray_engine: Engine) -> None:
+    import ray
+
+    address, port = ray.get_runtime_context().gcs_address.split(":")
+    assert {node["NodeManagerAddress"] for node in ray.nodes()} == {address} == {"127.0.0.1"}
+    with socket.create_connection((address, int(port)), timeout=5):
+        pass
+    with pytest.raises(ConnectionRefusedError):  # an address of this machine's, but another one
+        socket.create_connection(("127.0.0.2", int(port)), timeout=5)
