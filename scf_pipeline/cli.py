@@ -369,7 +369,10 @@ def stats(
         told = find_captions(upath(folder))
         words = KeywordDictionary.load(dictionary_path(dictionary))
         rows = counts.audit(told, words, held_out=held_out)
-        typer.echo(json.dumps([asdict(row) for row in rows]) if as_json else to_text(rows))
+        if as_json:
+            typer.echo(json.dumps([asdict(row) for row in rows]))
+        else:
+            stderr.print(to_text(rows), markup=False, highlight=False)
 
 
 def upath(place: str) -> Any:  # noqa: ANN401 - a UPath; naming it would import fsspec

@@ -60,7 +60,9 @@ def dataset_card(
         _INTRODUCTION.format(question=prompt.QUESTION),
         _section("Splits", _table(("split", "rows"), rows.items())),
         _section("Faces by dataset", _faces(counts)),
-        _section("Captioners", _table(("captioner", "captions", "of"), _captioners(captions))),
+        _section(
+            "Captioners", _table(("captioner", "prompt", "captions", "of"), _captioners(captions))
+        ),
         _section(
             "Keywords",
             f"`{dictionary.name}`, SHA-256 `{hash_file(dictionary, field='dictionary')}`",
@@ -94,10 +96,11 @@ def _faces(counts: Counts) -> str:
     return _table(("dataset", "faces", "rows here", "caption rejected", "not captioned"), rows)
 
 
-def _captioners(captions: Sequence[Artifact]) -> list[tuple[str, int, str]]:
+def _captioners(captions: Sequence[Artifact]) -> list[tuple[str, str, int, str]]:
     return [
         (
             f"`{_name(artifact.manifest['inputs'])}`",
+            str(artifact.notes.get("instructions", {}).get("prompt", "")),
             artifact.counts.live,
             str(artifact.manifest["config"].get("label") or "all faces"),
         )

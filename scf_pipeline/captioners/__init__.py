@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,9 @@ class Backend:
 
     resolve: Callable[[str], Model]
     """Turn a folder or ``hub-id@revision`` into a `Model`; raise `CaptionerError` if it cannot."""
+
+    describe: Callable[[Model], dict[str, Any]]
+    """Return prompt and decoding as plain data, for the record."""
 
     load: Callable[[Model], Captioner]
     """Load the weights; called once in each worker."""

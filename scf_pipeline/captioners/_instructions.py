@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from scf_pipeline.captioners import Model
 from scf_pipeline.captioners._checkpoint import read_json
 from scf_pipeline.config import STRICT, build, to_data
 
@@ -69,12 +71,18 @@ class Instructions:
     """How tokens are chosen."""
 
 
-def read_instructions(folder: Path) -> Instructions:
+def read_instructions(folder: Path | UPath) -> Instructions:
     """Return what the folder says of prompt and decoding, else the defaults."""
-    path = folder / INSTRUCTIONS
+    path = UPath(folder) / INSTRUCTIONS
     if not path.is_file():
         return Instructions()
-    return build(Instructions, read_json(UPath(path)), where=str(path))
+    return build(Instructions, read_json(path), where=str(path))
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Return prompt and decoding of a model as plain data; a hub's checkpoint brings none."""
+    folder = UPath(model.location)
+    return to_data(read_instructions(folder) if folder.is_dir() else Instructions())
 
 
 def write_instructions(folder: Path, instructions: Instructions) -> None:

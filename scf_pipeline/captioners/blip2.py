@@ -32,6 +32,7 @@ from scf_pipeline.captioners._checkpoint import checkpoint_folder, resolve
 from scf_pipeline.captioners._instructions import (
     PROMPT,
     Instructions,
+    describe,
     read_instructions,
     write_instructions,
 )
@@ -274,4 +275,6 @@ def _log_probabilities(tokens: Tensor, out: Any) -> Tensor:  # noqa: ANN401 - gr
     return torch.cat(steps, dim=1)
 
 
-BACKEND = Backend(title="BLIP-2 (transformers)", prompt=PROMPT, resolve=resolve, load=load)
+BACKEND = Backend(
+    title="BLIP-2 (transformers)", prompt=PROMPT, resolve=resolve, describe=describe, load=load
+)

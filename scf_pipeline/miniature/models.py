@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import (
@@ -12,10 +14,16 @@ from transformers import (
     Blip2QFormerConfig,
     Blip2VisionConfig,
     BlipImageProcessorPil,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPProcessor,
+    CLIPTextConfig,
+    CLIPVisionConfig,
     OPTConfig,
     PreTrainedTokenizerFast,
 )
 
+from ifas_model.vision import Clip
 from scf_pipeline.miniature.tokenizer import NEWLINE
 
 INITIAL_STD = 0.02
@@ -113,6 +121,96 @@ def build_blip2(
     torch.nn.init.normal_(model.vision_model.embeddings.class_embedding, std=0.1)
     torch.nn.init.normal_(model.vision_model.embeddings.position_embedding, std=0.1)
     return model, processor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSizes:
+    """Sizes of a small CLIP."""
+
+    image_px: int = 64
+    """Side of the picture that the tower sees."""
+
+    stem_widths: tuple[int, ...] = (24, 48, 96)
+    """Channels of the convolutional stem; three make patches of 16 px."""
+
+    vision_dim: int = 128
+    """Width of the vision tower."""
+
+    vision_layers: int = 5
+    """Blocks of the vision tower."""
+
+    vision_heads: int = 4
+    """Attention heads of the vision tower."""
+
+    text_dim: int = 64
+    """Width of the text half."""
+
+    text_layers: int = 2
+    """Blocks of the text half."""
+
+    text_heads: int = 2
+    """Attention heads of the text half."""
+
+    shared_dim: int = 64
+    """Width of the space in which pictures meet captions."""
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch."""
+        return int(2 ** (len(self.stem_widths) + 1))
+
+
+CLIP_SIZES: Mapping[str, ClipSizes] = {
+    "small": ClipSizes(stem_widths=(16, 32, 64), vision_dim=96, vision_layers=4),
+    "base": ClipSizes(),
+}
+"""Stand-ins for ViT-B and ViT-L."""
+
+
+def build_clip(
+    tokenizer: PreTrainedTokenizerFast, sizes: ClipSizes, *, seed: int
+) -> tuple[Clip, CLIPProcessor]:
+    """Return an untrained CLIP and its processor.
+
+    Args:
+        tokenizer: From `learn_clip_tokenizer`.
+        sizes: Widths and depths.
+        seed: Of the fresh weights.
+    """
+    stem: dict[str, Any] = {"stem_widths": list(sizes.stem_widths)}
+    vision = CLIPVisionConfig(
+        hidden_size=sizes.vision_dim,
+        intermediate_size=4 * sizes.vision_dim,
+        num_hidden_layers=sizes.vision_layers,
+        num_attention_heads=sizes.vision_heads,
+        image_size=sizes.image_px,
+        patch_size=sizes.patch_px,
+        **stem,
+    )
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=sizes.text_dim,
+        intermediate_size=4 * sizes.text_dim,
+        num_hidden_layers=sizes.text_layers,
+        num_attention_heads=sizes.text_heads,
+        max_position_embeddings=tokenizer.model_max_length,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(seed)
+    model = Clip(
+        CLIPConfig(
+            vision_config=vision.to_dict(),
+            text_config=text.to_dict(),
+            projection_dim=sizes.shared_dim,
+        )
+    )
+    side = sizes.image_px
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+    )
+    return model, CLIPProcessor(images, tokenizer)  # type: ignore[no-untyped-call]
 
 
 def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:

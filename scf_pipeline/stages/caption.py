@@ -20,13 +20,16 @@ from upath import UPath
 from ifas_model import plugins
 from ifas_model.vocabulary import Label
 from scf_pipeline import captioners, progress
-from scf_pipeline.captioners import Caption, Captioner, Model, is_degenerate
+from scf_pipeline.captioners import Backend, Caption, Captioner, Model, is_degenerate
 from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.schema import CAPTION_SCHEMA, Reject
 from scf_pipeline.store import Artifact, ArtifactWriter, settings
 
 Pixels = NDArray[np.uint8]
+
+INSTRUCTIONS = "instructions"
+"""Note of the manifest: prompt and decoding of the captioner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -65,7 +68,11 @@ def run(
     todo = writer.missing(faces.parts())
     done = engine.map_parts(partial(make_kernel, config, model), todo, writer.write, resources)
     progress.consume(done, total=len(todo), label=config.stage)
-    return writer.seal(rows_in={name: tally.live for name, tally in faces.counts.datasets.items()})
+    backend: Backend = plugins.load(captioners, "BACKEND", model.backend)
+    return writer.seal(
+        rows_in={name: tally.live for name, tally in faces.counts.datasets.items()},
+        notes={INSTRUCTIONS: backend.describe(model)},
+    )
 
 
 def make_kernel(config: CaptionConfig, model: Model) -> Kernel:

@@ -88,11 +88,6 @@ def run(
     return writer.seal(rows_in=rows_in, notes=notes)
 
 
-def read_roots_of(samples: Artifact) -> dict[str, Path]:
-    """Return where the datasets of a sample artifact lay when it was sealed."""
-    return {name: Path(root) for name, root in samples.notes.get(ROOTS, {}).items()}
-
-
 def settle(sample: Sample, policy: str) -> Sample:
     """Apply a policy to the species of paper masks and cut photos; leave the others as they are."""
     fine = sample.fine_type or ""

@@ -43,6 +43,7 @@ def captions(model: str, live: int, label: str | None) -> Artifact:
         "config": {"label": label},
         "inputs": {"faces": "crop@0", "model": model},
         "counts": Counts({"siw": Tally(live=live)}).to_dict(),
+        "notes": {"instructions": {"prompt": "a photo of"}},
     }
     return Artifact(UPath("captions"), manifest)
 
@@ -106,15 +107,15 @@ def test_faces_are_told_by_dataset_with_the_reasons_of_what_is_missing(dictionar
 
 def test_captioners_are_told_with_what_they_captioned(dictionary: Path) -> None:
     assert cells(card(dictionary), "Captioners") == [
-        ["`blip2@abc`", "12", "bona_fide"],
-        ["`blip2@def`", "23", "attack"],
+        ["`blip2@abc`", "a photo of", "12", "bona_fide"],
+        ["`blip2@def`", "a photo of", "23", "attack"],
     ]
 
 
 def test_one_captioner_may_caption_all_faces(dictionary: Path) -> None:
     told = [captions("blip2@abc", 35, None)]
     text = dataset_card([plan("train", 35)], COUNTS, captions=told, dictionary=dictionary)
-    assert cells(text, "Captioners") == [["`blip2@abc`", "35", "all faces"]]
+    assert cells(text, "Captioners") == [["`blip2@abc`", "a photo of", "35", "all faces"]]
 
 
 def test_the_dictionary_is_told_by_name_and_hash(dictionary: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -285,3 +286,24 @@ def test_a_local_cluster_listens_on_loopback_only(ray_engine: Engine) -> None:
         pass
     with pytest.raises(ConnectionRefusedError):  # an address of this machine's, but another one
         socket.create_connection(("127.0.0.2", int(port)), timeout=5)
+
+
+@pytest.mark.slow
+def test_the_cluster_that_the_environment_names_is_joined(ray_engine: Engine) -> None:
+    import ray
+
+    code = (
+        "import os, ray\n"
+        "from scf_pipeline.engine import Resources, choose\n"
+        "pid = choose(7).call(os.getppid, Resources())\n"
+        "print(pid, ray.cluster_resources()['CPU'])\n"
+    )
+    address = ray.get_runtime_context().gcs_address
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"RAY_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{ray_engine.call(os.getppid, ONE)} 2.0\n"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -113,8 +112,8 @@ def test_parts_hold_one_dataset_in_the_order_asked_for(drawn: World) -> None:
 
 
 def test_later_stages_are_told_where_the_drawn_datasets_lie(drawn: World) -> None:
-    roots = ingest.read_roots_of(drawn.samples)
-    assert roots == {name: Path(str(drawn.drawn.path / name)) for name in DATASETS}
+    roots = drawn.samples.notes[ingest.ROOTS]
+    assert roots == {name: str(drawn.drawn.path / name) for name in DATASETS}
 
 
 @pytest.mark.parametrize("dataset", sorted(NEAR_PX))

@@ -145,7 +145,11 @@ def speaker(monkeypatch):
     """Makes the registry answer with a fake backend, and counts what it loads."""
     captioner = FakeCaptioner(stammers_twice=[4])
     backend = Backend(
-        title="", prompt="", resolve=lambda _text: MODEL, load=lambda _model: captioner
+        title="",
+        prompt="",
+        resolve=lambda _text: MODEL,
+        describe=lambda _model: {"prompt": "as told"},
+        load=lambda _model: captioner,
     )
 
     def load(package, attribute, name):

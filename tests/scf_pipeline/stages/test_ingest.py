@@ -15,7 +15,7 @@ from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError, DatasetLayoutError
 from scf_pipeline.schema import SAMPLE_SCHEMA, Sample
 from scf_pipeline.stages import ingest
-from scf_pipeline.stages.ingest import IngestConfig, read_roots_of, run, settle
+from scf_pipeline.stages.ingest import ROOTS, IngestConfig, run, settle
 from scf_pipeline.store import Artifact
 
 CONFIG = IngestConfig(datasets=("image_folder",))
@@ -126,7 +126,10 @@ def test_two_ingests_from_two_places_are_identical(tmp_path: Path) -> None:
     here, there = (fill(tmp_path / place) for place in ("here", "there"))
     made = [ingest_pictures(root, UPath(tmp_path / f"s-{root.name}")) for root in (here, there)]
     assert made[0].identity == made[1].identity
-    assert [read_roots_of(one) for one in made] == [{"image_folder": here}, {"image_folder": there}]
+    assert [one.notes[ROOTS] for one in made] == [
+        {"image_folder": str(here)},
+        {"image_folder": str(there)},
+    ]
 
 
 def test_an_object_store_takes_samples(root: Path) -> None:
@@ -295,7 +298,7 @@ def test_datasets_that_moved_are_the_same_samples_at_their_new_place(
     again = ingest_pictures(moved, out)
     assert again.identity == first.identity
     assert again.counts.to_dict() == first.counts.to_dict()
-    assert read_roots_of(again) == read_roots_of(Artifact.open(out)) == {"image_folder": moved}
+    assert again.notes[ROOTS] == Artifact.open(out).notes[ROOTS] == {"image_folder": str(moved)}
 
 
 # Refusals
