@@ -301,9 +301,10 @@ def test_the_cluster_that_the_environment_names_is_joined(ray_engine: Engine) ->
     address = ray.get_runtime_context().gcs_address
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"RAY_ADDRESS": address},
+        env=os.environ | {"RAY_ADDRESS": address, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     )
     assert done.stdout == f"{ray_engine.call(os.getppid, ONE)} 2.0\n"
