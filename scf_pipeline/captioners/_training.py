@@ -1,4 +1,4 @@
-"""One resumable training loop: AdamW, warm-up, cosine; the same weights after any interruption.
+"""One resumable training loop: the same weights after any interruption.
 
 All randomness of a step is a function of seed and step, so a checkpoint needs no generator states
 and no position in the data: weights, optimizer and step number say everything.
@@ -7,6 +7,7 @@ and no position in the data: weights, optimizer and step number say everything.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from scf_pipeline.captioners._muon import Muon
+
+IN_BLOCK = re.compile(r"(?:^|\.)layers?\.\d+\.")
+"""Names of parameters inside a transformer block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +42,10 @@ class Schedule:
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay rates of AdamW's moments."""
 
+    muon_rate: float | None = None
+    """Peak rate of Muon, which then trains the matrices inside transformer blocks; the rest stays
+    with AdamW. ``None`` leaves all to AdamW."""
+
     max_gradient_norm: float = 1.0
     """Gradients are scaled down to this norm."""
 
@@ -48,12 +58,12 @@ class Schedule:
     judge_every: int = 200
     """Steps between points of the loss curve."""
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
+    def share(self, step: int) -> float:
+        """Return the share of the peak rates at a step, counted from 0."""
         if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
+            return (step + 1) / self.warmup_steps
         done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 @dataclass(slots=True)
@@ -99,52 +109,80 @@ def fit(
         checkpoint: File that is written now and then, whole, and read first.
         judge: Held-out loss; must not touch the weights.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = _optimizer(trained, schedule)
-    start, history = _resume(checkpoint, module, optimizer)
+    optimizers = _optimizers(module, schedule)
+    start, history = _resume(checkpoint, module, optimizers)
     with torch.random.fork_rng():
         for step in range(start, schedule.steps):
             torch.manual_seed(schedule.seed * 1_000_003 + step)
-            history.losses.append(_update(losses_at(step), optimizer, trained, schedule, step))
+            history.losses.append(_update(losses_at(step), optimizers, schedule, step))
             done = step + 1
             is_last = done == schedule.steps
             if judge is not None and (is_last or done % schedule.judge_every == 0):
                 history.judged.append((done, judge()))
             if is_last or done % schedule.checkpoint_every == 0:
-                _save(checkpoint, module, optimizer, done, history)
+                _save(checkpoint, module, optimizers, done, history)
     return history
 
 
-def _optimizer(trained: Sequence[nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in trained if parameter.ndim > 1]
-    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+def _optimizers(module: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
+    """Return AdamW, and Muon for what is its own if the schedule wants it."""
+    inner: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.ndim < 2:
+            vectors.append(parameter)
+        elif schedule.muon_rate is not None and parameter.ndim == 2 and IN_BLOCK.search(name):
+            inner.append(parameter)
+        else:
+            matrices.append(parameter)
     groups = [
         {"params": matrices, "weight_decay": schedule.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=schedule.learning_rate,
-        betas=schedule.betas,
-    )
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=schedule.learning_rate,
+            betas=schedule.betas,
+        )
+    ]
+    if schedule.muon_rate is not None and inner:
+        precision = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+        optimizers.append(
+            Muon(
+                inner,
+                lr=schedule.muon_rate,
+                weight_decay=schedule.weight_decay,
+                dtype=precision,
+            )
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
 
 
 def _update(
     losses: Iterable[Tensor],
-    optimizer: torch.optim.AdamW,
-    trained: Sequence[nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
     schedule: Schedule,
     step: int,
 ) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = schedule.rate(step)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    for group in groups:
+        group["lr"] = group["peak"] * schedule.share(step)
     total = 0.0
     for loss in losses:
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
+    trained = [parameter for group in groups for parameter in group["params"]]
     nn.utils.clip_grad_norm_(trained, schedule.max_gradient_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return total
 
 
@@ -155,13 +193,17 @@ def _state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _save(
-    path: Path, module: nn.Module, optimizer: torch.optim.AdamW, step: int, history: History
+    path: Path,
+    module: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    step: int,
+    history: History,
 ) -> None:
     partial = path.with_suffix(".partial")
     state = {
         "step": step,
         "weights": {name: tensor.detach() for name, tensor in _state(module).items()},
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "losses": history.losses,
         "judged": history.judged,
     }
@@ -169,14 +211,17 @@ def _save(
     partial.replace(path)
 
 
-def _resume(path: Path, module: nn.Module, optimizer: torch.optim.AdamW) -> tuple[int, History]:
+def _resume(
+    path: Path, module: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[int, History]:
     if not path.is_file():
         return 0, History(losses=[], judged=[])
     saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     with torch.no_grad():
         for name, tensor in _state(module).items():
             tensor.copy_(saved["weights"][name])
-    optimizer.load_state_dict(saved["optimizer"])
+    for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
     return saved["step"], History(losses=saved["losses"], judged=saved["judged"])
 
 

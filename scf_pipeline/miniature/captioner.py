@@ -39,6 +39,9 @@ class CaptionerConfig:
     caption_learning_rate: float = Field(default=1.5e-3, gt=0)
     """Peak of its learning rate."""
 
+    muon_rate: float = Field(default=0.02, gt=0)
+    """Peak rate of Muon, which trains the matrices inside transformer blocks, AdamW the rest."""
+
     temperature: float = Field(default=0.7, gt=0)
     """Of the sampled captions. The most probable caption hardly ever names paper or screens: such
     mentions are spread over many sentences."""

@@ -43,7 +43,7 @@ def teach_captioner(config: CaptionerConfig, corpus: Artifact, scratch: Path) ->
     # Sequences are short: plain attention takes two thirds of the time of the fused one.
     model.set_attn_implementation("eager")
     words = teach_words(
-        _Mean(model.vision_model),
+        _ClassToken(model.vision_model),
         sizes.dim,
         taught,
         _schedule(config, config.word_steps, config.word_learning_rate),
@@ -147,14 +147,14 @@ def judge(folder: Path, corpus: Artifact) -> dict[str, Any]:
     }
 
 
-class _Mean(nn.Module):
+class _ClassToken(nn.Module):
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()
         self.tower = tower
 
     def forward(self, pixels: Tensor) -> Tensor:
-        hidden: Tensor = self.tower(pixel_values=pixels).last_hidden_state
-        return hidden.mean(1)
+        seen: Tensor = self.tower(pixel_values=pixels).last_hidden_state
+        return seen[:, 0]
 
 
 def _schedule(config: CaptionerConfig, steps: int, rate: float) -> Schedule:
@@ -164,6 +164,7 @@ def _schedule(config: CaptionerConfig, steps: int, rate: float) -> Schedule:
         warmup_steps=min(60, steps // 10),
         weight_decay=0.02,
         betas=(0.9, 0.98),
+        muon_rate=config.muon_rate,
         seed=config.seed,
         checkpoint_every=config.checkpoint_every,
     )

@@ -46,7 +46,9 @@ def learn_clip_tokenizer(texts: Iterable[str], *, max_length: int) -> PreTrained
         texts: What the models will read. Each word becomes one token.
         max_length: Most tokens of a text, start and end included.
     """
-    tokenizer = _learn(texts, special_tokens=[PADDING, START, END])
+    # The end must not be token 2: transformers takes that for the old, faulty CLIP config and
+    # pools at the largest id instead.
+    tokenizer = _learn(texts, special_tokens=[START, END, PADDING])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}",
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in (START, END)],

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
-from scf_pipeline.captioners._training import History, Schedule, fit
+from scf_pipeline.captioners._training import History, Schedule, _optimizers, fit
 
 SCHEDULE = Schedule(
     steps=10, learning_rate=0.1, warmup_steps=3, weight_decay=0.1, checkpoint_every=4, judge_every=5
@@ -97,9 +98,9 @@ def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
 
 
 def test_the_rate_warms_up_in_a_line_and_falls_in_a_cosine_to_zero():
-    rates = [SCHEDULE.rate(step) for step in range(11)]
-    assert rates[:3] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
-    assert rates[3] == pytest.approx(0.1)
+    rates = [SCHEDULE.share(step) for step in range(11)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert rates[3] == pytest.approx(1)
     assert all(a >= b for a, b in pairwise(rates[3:]))
     assert rates[10] == pytest.approx(0)
 
@@ -124,6 +125,48 @@ def test_a_curve_means_the_losses_since_the_point_before():
         {"step": 2, "train": 3.0, "held_out": 5.0},
         {"step": 3, "train": 1.0, "held_out": None},
     ]
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+        self.head = nn.Linear(4, 1)
+
+
+def test_muon_takes_the_matrices_inside_blocks_and_nothing_else():
+    module = Blocks()
+    schedule = replace(SCHEDULE, muon_rate=0.02)
+    adam, muon = _optimizers(module, schedule)
+    taken = [parameter for group in muon.param_groups for parameter in group["params"]]
+    assert {id(p) for p in taken} == {id(layer.weight) for layer in module.layers}
+    rest = [parameter for group in adam.param_groups for parameter in group["params"]]
+    assert len(rest) == 4  # two biases of layers, and the head
+    assert [type(one) for one in _optimizers(module, SCHEDULE)] == [torch.optim.AdamW]
+
+
+def test_muon_resumes_to_the_last_bit_too(tmp_path):
+    schedule = replace(SCHEDULE, muon_rate=0.02)
+
+    def build_blocks():
+        torch.manual_seed(2)
+        return Blocks()
+
+    def losses_of(module, stop_at=None):
+        def at(step):
+            if step == stop_at:
+                raise KeyboardInterrupt
+            x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+            yield module.head(module.layers[1](module.layers[0](x).relu())).square().mean()
+
+        return at
+
+    whole, cut, again = build_blocks(), build_blocks(), build_blocks()
+    fit(whole, losses_of(whole), schedule, checkpoint=tmp_path / "whole.pt")
+    with pytest.raises(KeyboardInterrupt):
+        fit(cut, losses_of(cut, stop_at=6), schedule, checkpoint=tmp_path / "cut.pt")
+    fit(again, losses_of(again), schedule, checkpoint=tmp_path / "cut.pt")
+    assert same(weights(whole), weights(again))
 
 
 def test_gradients_of_several_losses_add_up(tmp_path):
