@@ -10,6 +10,7 @@ from flows.scf import scf
 from flows.settings import DATASETS, Setting, miniature
 from scf_pipeline.miniature.captioner import CaptionerConfig
 from scf_pipeline.miniature.generic import GenericConfig
+from scf_pipeline.miniature.tower import TowerConfig
 from scf_pipeline.miniature.world import WorldConfig
 from scf_pipeline.stages.finetune import FinetuneConfig
 from scf_pipeline.steps import Step
@@ -18,7 +19,12 @@ from scf_pipeline.steps import Step
 def reproduce(setting: Setting) -> tuple[Step, ...]:
     """Return what a reproduction makes; the shards come last."""
     made = scf(setting, *DATASETS)
-    return (made.audit, made.shards_t_f, made.shards)
+    return (*setting.towers, made.audit, made.shards_t_f, made.shards)
+
+
+def both_towers(steps: int) -> tuple[TowerConfig, TowerConfig]:
+    """Return the towers in their two sizes, the stand-ins for ViT-L and ViT-B."""
+    return TowerConfig(size="base", steps=steps), TowerConfig(size="small", steps=steps)
 
 
 def small_finetune(steps: int) -> FinetuneConfig:
@@ -37,6 +43,7 @@ MINIATURE_SMOKE = miniature(
     world=WorldConfig(scale="smoke"),
     corpus=GenericConfig(num_train=4_000, num_test=200),
     captioner=CaptionerConfig(word_steps=150, caption_steps=150),
+    towers=both_towers(steps=50),
     finetune=small_finetune(steps=60),
 )
 """Wiring: minutes, and captions that hardly make sense."""
@@ -45,6 +52,7 @@ MINIATURE = miniature(
     world=WorldConfig(scale="default"),
     corpus=GenericConfig(),
     captioner=CaptionerConfig(),
+    towers=both_towers(steps=600),
     finetune=small_finetune(steps=200),
 )
 """A first result."""
@@ -53,6 +61,7 @@ MINIATURE_FULL = miniature(
     world=WorldConfig(scale="full"),
     corpus=GenericConfig(num_train=40_000),
     captioner=CaptionerConfig(word_steps=2_500, caption_steps=2_000),
+    towers=both_towers(steps=2_000),
     finetune=small_finetune(steps=400),
 )
 """For claims."""

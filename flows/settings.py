@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scf_pipeline.miniature.captioner import CaptionerConfig
 from scf_pipeline.miniature.generic import GenericConfig
+from scf_pipeline.miniature.tower import TowerConfig
 from scf_pipeline.miniature.world import WorldConfig
 from scf_pipeline.stages.caption import CaptionConfig
 from scf_pipeline.stages.crop import CropConfig
@@ -42,6 +43,9 @@ class Setting:
     captioner: Step | External
     """C_G."""
 
+    towers: tuple[Step, ...] = ()
+    """Vision towers with their text halves, for the trainer; real ones are downloaded."""
+
     crop: CropConfig
     """Frames and crops."""
 
@@ -59,6 +63,7 @@ def miniature(
     world: WorldConfig,
     corpus: GenericConfig,
     captioner: CaptionerConfig,
+    towers: tuple[TowerConfig, ...],
     finetune: FinetuneConfig,
 ) -> Setting:
     """Return a setting of the embedded default: everything drawn and trained from scratch."""
@@ -66,6 +71,7 @@ def miniature(
     return Setting(
         world=step(world),
         captioner=step(captioner, corpus=pictures),
+        towers=tuple(step(one, name=f"tower-{one.size}", corpus=pictures) for one in towers),
         # drawn faces are no faces to a detector of photographs
         crop=CropConfig(image_size=corpus.image_size, detector="none"),
         caption=CaptionConfig(),
