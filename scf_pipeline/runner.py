@@ -106,16 +106,13 @@ class _Runner:
         """Run all steps, each as soon as what it needs is sealed."""
         waiting = {planned.folder: planned for planned in steps}
         running: dict[Future[Artifact], str] = {}
+        # Nothing queues in the pool: after a failure what runs finishes, and nothing else starts.
         with ThreadPoolExecutor(max_workers=side_by_side) as pool:
-            try:
-                while waiting or running:
-                    for folder in self._ready(waiting):
-                        running[pool.submit(self._one, waiting.pop(folder))] = folder
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        self.artifacts[running.pop(future)] = future.result()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+            while waiting or running:
+                for folder in self._ready(waiting)[: side_by_side - len(running)]:
+                    running[pool.submit(self._one, waiting.pop(folder))] = folder
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    self.artifacts[running.pop(future)] = future.result()
         return self.artifacts
 
     def _ready(self, waiting: Mapping[str, Planned]) -> list[str]:

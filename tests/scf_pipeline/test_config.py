@@ -152,7 +152,9 @@ def test_an_unknown_field_is_answered_with_the_nearest() -> None:
 
 
 def test_an_unknown_field_is_told_before_the_required_one_that_it_may_have_been() -> None:
-    assert refusal({"nam": "a"}).fix == "Did you mean name?"
+    error = refusal({"nam": "a"})
+    assert error.what == "A setting must be one of `Toy`'s, but is 'nam'."
+    assert error.fix == "Did you mean name?"
 
 
 def test_an_unknown_field_like_no_other_is_answered_with_all() -> None:

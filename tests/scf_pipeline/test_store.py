@@ -149,6 +149,14 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     ).read_bytes()
 
 
+def test_a_file_url_is_a_folder_of_this_disk(tmp_path: Path) -> None:
+    """Else its files would not be renamed into their places."""
+    artifact = seal(f"file://{tmp_path}/artifact")
+    assert artifact.path == Artifact.open(f"local://{tmp_path}/artifact").path
+    assert artifact.path == tmp_path / "artifact"
+    assert isinstance(artifact.path, Path)
+
+
 def test_pages_carry_checksums(here: UPath) -> None:
     seal(here)
     raw = bytearray((here / "data/part-00000.parquet").read_bytes())
