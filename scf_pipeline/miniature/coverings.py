@@ -27,7 +27,7 @@ class Covering:
     is_paper: bool = False
     """Whether it is printed on paper, and shows ink and fibre."""
 
-    opacity: tuple[float, float] = (0.8, 1.0)
+    opacity: tuple[float, float] = (0.9, 1.0)
     """How far it replaces what is below where cues are plain to see."""
 
     faint_opacity: tuple[float, float] = (0.6, 0.9)

@@ -52,7 +52,7 @@ class Visibility:
 
 VISIBILITY: dict[Difficulty, Visibility] = {
     "easy": Visibility(medium=(0.9, 1.3), faintness=0.0),
-    "hard": Visibility(medium=(0.6, 1.1), faintness=1.0),
+    "hard": Visibility(medium=(0.65, 1.15), faintness=1.0),
 }
 """The two settings of difficulty."""
 
