@@ -18,8 +18,9 @@ from upath import UPath
 from scf_pipeline import captioners, progress
 from scf_pipeline.engine import Engine, choose
 from scf_pipeline.errors import ConfigError
+from scf_pipeline.files import MANIFEST, write_whole
 from scf_pipeline.steps import External, Planned, Step, plan, requirements
-from scf_pipeline.store import MANIFEST, Artifact, write_whole
+from scf_pipeline.store import Artifact
 
 
 def load_flow(flow: str) -> tuple[str, list[Step]]:

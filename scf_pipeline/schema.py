@@ -9,6 +9,7 @@ from enum import StrEnum
 import pyarrow as pa
 
 from ifas_model.vocabulary import Label, PaiSpecies, Split
+from scf_pipeline.errors import SchemaError
 
 
 class Reject(StrEnum):
@@ -138,6 +139,27 @@ FILTER_SCHEMA = pa.schema(
     ]
 )
 """Rows of filter: hits of the caption's own species, and of every other one."""
+
+
+def conform(table: pa.Table, schema: pa.Schema, *, where: str = "a part") -> pa.Table:
+    """Return the table with exactly the schema's columns, types and metadata.
+
+    Args:
+        table: Rows; columns that the schema does not name are left out.
+        schema: What the rows are to fit.
+        where: File that they are for, for the message.
+
+    Raises:
+        SchemaError: If a column is absent or of a type that does not fit.
+    """
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise SchemaError(
+            f"Rows must fit the schema ({', '.join(schema.names)}), but: {error}.",
+            where=where,
+            fix="Report it: the stage made rows that it should not.",
+        ) from error
 
 
 def is_held_out(dataset: str, subject: str, fraction: float) -> bool:

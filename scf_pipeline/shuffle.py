@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from ifas_model.vocabulary import Split
-from scf_pipeline.store import write_whole
+from scf_pipeline.files import write_whole
 
 PLACE = "place"
 """Column that pass 1 adds and pass 2 drops: 16 hex digits."""

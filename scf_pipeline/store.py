@@ -1,25 +1,14 @@
 """Artifacts at rest: parts appear whole or not at all, and the manifest comes last.
 
-An artifact is a folder, local or at any fsspec URL::
-
-    <folder>/settings.json    written first: stage, version, config, inputs, fingerprint
-    <folder>/data/part-00000.parquet ...
-    <folder>/manifest.json    written last: the settings, counts, and the SHA-256 of every file
-
-A stage of weights or media puts its files beside these, in their own layout.
+Where its files lie in an artifact's folder, `scf_pipeline.files` tells.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -31,94 +20,29 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from scf_pipeline import provenance
-from scf_pipeline.config import digest, to_data
+from scf_pipeline.config import digest
 from scf_pipeline.counts import Counts, count_rows
 from scf_pipeline.engine import Part
-from scf_pipeline.errors import ArtifactError, SchemaError
-
-SETTINGS, MANIFEST, DATA, SCRATCH = "settings.json", "manifest.json", "data", "scratch"
-PARTIAL = ".partial"
-
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError)
-"""What reading a JSON file and taking it for what a stage wrote may raise."""
+from scf_pipeline.errors import ArtifactError
+from scf_pipeline.files import (
+    DATA,
+    MANIFEST,
+    PARTIAL,
+    SCRATCH,
+    SETTINGS,
+    as_local,
+    hash_files,
+    part_name,
+    part_number,
+    read_sealed,
+    sync,
+    write_parquet,
+    write_whole,
+)
+from scf_pipeline.schema import conform
+from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
 P = TypeVar("P", bound=Part)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an artifact is a result of: the code's version, the config, the inputs."""
-
-    stage: str
-    """Name of the stage."""
-
-    version: int
-    """Version of the stage's meaning, raised by hand."""
-
-    config: Mapping[str, Any]
-    """The config as plain data, files by their content."""
-
-    inputs: Mapping[str, Any]
-    """Identity of each input, by name."""
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all the rest."""
-        return digest([self.stage, self.version, self.config, self.inputs])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain data, fingerprint included."""
-        return {
-            "stage": self.stage,
-            "version": self.version,
-            "config": dict(self.config),
-            "inputs": dict(self.inputs),
-            "fingerprint": self.fingerprint,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
-        """Read settings back from plain data.
-
-        Raises:
-            TypeError: If the config or the inputs are no mapping.
-        """
-        for name in ("config", "inputs"):
-            if not isinstance(data[name], Mapping):
-                raise TypeError(f"`{name}` must be a mapping, but is {data[name]!r}.")
-        return cls(data["stage"], data["version"], data["config"], data["inputs"])
-
-    def diff(self, found: Settings) -> str:
-        """Tell in words how other settings differ from these."""
-        ours, theirs = _flat(self.to_dict()), _flat(found.to_dict())
-        lines = [
-            f"{key} must be {ours.get(key, 'absent')} but is {theirs.get(key, 'absent')}"
-            for key in sorted(ours.keys() | theirs.keys())
-            if key != "fingerprint" and ours.get(key) != theirs.get(key)
-        ]
-        return "; ".join(lines) or "they are equal"
-
-
-def settings(config: Any, **inputs: Any) -> Settings:  # noqa: ANN401 - any config, any input
-    """Return the settings of a stage: its config and the identity of its inputs.
-
-    Args:
-        config: A config dataclass with the class variables ``stage`` and ``version``.
-        inputs: Artifacts, sequences of artifacts, or values with a `name` (models), by the names
-            that the stage gives them; ``None`` is left out.
-    """
-    found = {name: _identity(value) for name, value in inputs.items() if value is not None}
-    return Settings(config.stage, config.version, to_data(config), found)
-
-
-def _identity(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, Artifact):
-        return f"{value.stage}@{value.identity}"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Sequence):
-        return [_identity(item) for item in value]
-    return value.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +115,7 @@ class Artifact:
         try:
             manifest = json.loads(file.read_bytes())
             _check_manifest(manifest)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise ArtifactError(
                 f"A manifest must be as a stage wrote it, but is damaged: {error!r}.",
                 where=str(file),
@@ -222,6 +146,11 @@ class Artifact:
         """Hash of the settings and of every file's content: what downstream results rest on."""
         hashes = {name: entry["sha256"] for name, entry in self.files.items()}
         return digest([self.fingerprint, hashes])
+
+    @property
+    def name(self) -> str:
+        """``<stage>@<identity>``, as the settings of what is made from it hold it."""
+        return f"{self.stage}@{self.identity}"
 
     @cached_property
     def counts(self) -> Counts:
@@ -344,9 +273,9 @@ class ArtifactWriter:
             target = self.path / file.relative_to(folder).as_posix()
             target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(target, Path):
-                _sync(file)
+                sync(file)
                 file.replace(target)
-                _sync(target.parent)
+                sync(target.parent)
             else:
                 target.fs.put_file(str(file), target.path)
         shutil.rmtree(folder)
@@ -417,160 +346,8 @@ class ArtifactWriter:
             )
 
 
-def as_local(path: UPath | Path | str) -> UPath:
-    """Return a path as a `UPath`; one on this disk, as ``file://`` too, is a `pathlib.Path`."""
-    path = UPath(path)
-    return UPath(path.path) if path.protocol in ("file", "local") else path
-
-
-def read_settings(file: UPath) -> Settings:
-    """Read a ``settings.json``.
-
-    Raises:
-        ArtifactError: If it cannot be read or is not as a stage wrote it.
-    """
-    try:
-        return Settings.from_dict(json.loads(file.read_bytes()))
-    except _DAMAGE as error:
-        raise ArtifactError(
-            f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",
-            where=str(file),
-            fix="Delete the folder and rerun the stage.",
-        ) from error
-
-
-def part_name(number: int) -> str:
-    """Return the file name of a part."""
-    return f"part-{number:05d}.parquet"
-
-
-def part_number(name: str) -> int:
-    """Return the number in a part's path."""
-    return int(name.rsplit("-", 1)[1].removesuffix(".parquet"))
-
-
-def conform(table: pa.Table, schema: pa.Schema, *, where: str = "a part") -> pa.Table:
-    """Return the table with exactly the schema's columns, types and metadata.
-
-    Args:
-        table: Rows; columns that the schema does not name are left out.
-        schema: What the rows are to fit.
-        where: File that they are for, for the message.
-
-    Raises:
-        SchemaError: If a column is absent or of a type that does not fit.
-    """
-    try:
-        return table.select(schema.names).cast(schema)
-    except (KeyError, ValueError, pa.ArrowException) as error:
-        raise SchemaError(
-            f"Rows must fit the schema ({', '.join(schema.names)}), but: {error}.",
-            where=where,
-            fix="Report it: the stage made rows that it should not.",
-        ) from error
-
-
-def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = None) -> None:
-    """Write a Parquet file whole, with page checksums and page index."""
-    buffer = io.BytesIO()
-    pq.write_table(
-        table,
-        buffer,
-        row_group_size=row_group_rows,
-        compression="zstd",
-        write_page_checksum=True,
-        write_page_index=True,
-    )
-    write_whole(path, buffer.getvalue())
-
-
-def write_whole(path: UPath, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or nothing.
-
-    On a local disk: beside, synced, renamed, the folder synced. Elsewhere: one put, which object
-    stores make visible whole.
-    """
-    path = as_local(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not isinstance(path, Path):
-        path.write_bytes(data)
-        return
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        partial.replace(path)
-    except FileNotFoundError:
-        if not path.is_file():  # else a writer beside this one swept up and has its own
-            raise
-    _sync(path.parent)
-
-
-def remove(folder: UPath) -> None:
-    """Remove a folder and all below it, if it is there."""
-    if folder.exists():
-        folder.fs.rm(folder.path, recursive=True)
-
-
-def read_sealed(path: UPath, sha256: str) -> bytes:
-    """Return a file's bytes if they are the ones that were sealed.
-
-    Raises:
-        ArtifactError: If the file is gone or its content is another.
-    """
-    try:
-        raw: bytes = path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(
-            f"A sealed file must be readable, but is not: {error}.",
-            where=str(path),
-            fix="Delete the artifact and rerun the stage that writes it.",
-        ) from error
-    if hashlib.sha256(raw).hexdigest() != sha256:
-        raise ArtifactError(
-            "A sealed file must have the hash that its manifest lists, but has another: it was "
-            "edited, truncated or damaged.",
-            where=str(path),
-            fix="Delete the artifact and rerun the stage that writes it.",
-        )
-    return raw
-
-
-def hash_files(folder: UPath) -> dict[str, dict[str, Any]]:
-    """Return hash and size of every file of an artifact, by its path below the folder."""
-    names = list_files(folder)
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        entries = list(pool.map(lambda name: hash_file_entry(folder / name), names))
-    return dict(zip(names, entries, strict=True))
-
-
-def list_files(folder: UPath) -> list[str]:
-    """Return the paths of an artifact's files below its folder, sorted, bookkeeping left out."""
-    root = str(folder).rstrip("/")
-    found = [str(path)[len(root) + 1 :] for path in folder.rglob("*") if path.is_file()]
-    return sorted(
-        name
-        for name in found
-        if name not in (SETTINGS, MANIFEST)
-        and name.split("/", 1)[0] != SCRATCH
-        and not name.endswith(PARTIAL)
-    )
-
-
-def hash_file_entry(path: UPath) -> dict[str, Any]:
-    """Return hash and size of one file, as a manifest lists them."""
-    size, sha = 0, hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            sha.update(chunk)
-            size += len(chunk)
-    return {"sha256": sha.hexdigest(), "bytes": size}
-
-
 def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
-    """Raise one of `_DAMAGE` if a manifest is not as a stage wrote it."""
+    """Raise one of `DAMAGE` if a manifest is not as a stage wrote it."""
     if Settings.from_dict(manifest).fingerprint != manifest["fingerprint"]:
         raise ValueError("the fingerprint is not that of its settings")
     if Counts.from_dict(manifest["counts"]).to_dict() != manifest["counts"]:
@@ -609,23 +386,5 @@ def _check_size(path: UPath, size: int) -> None:
         )
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _to_json(data: object) -> bytes:
     return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _flat(data: object, prefix: str = "") -> dict[str, str]:
-    """Return the values of nested data as Python writes them, by dotted key."""
-    if not isinstance(data, Mapping) or not data:
-        return {prefix: repr(data)}
-    flat: dict[str, str] = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat

@@ -11,16 +11,9 @@ from upath import UPath
 
 from scf_pipeline.counts import Counts, count_rows
 from scf_pipeline.errors import ArtifactError, ScfError
-from scf_pipeline.store import (
-    DATA,
-    MANIFEST,
-    SETTINGS,
-    Artifact,
-    Settings,
-    hash_file_entry,
-    list_files,
-    read_settings,
-)
+from scf_pipeline.files import DATA, MANIFEST, SETTINGS, hash_file_entry, list_files
+from scf_pipeline.settings import Settings, read_settings
+from scf_pipeline.store import Artifact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

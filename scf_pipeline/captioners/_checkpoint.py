@@ -19,7 +19,8 @@ from upath import UPath
 from scf_pipeline.captioners import Model
 from scf_pipeline.config import digest
 from scf_pipeline.errors import CaptionerError
-from scf_pipeline.store import MANIFEST, SETTINGS, Artifact
+from scf_pipeline.files import MANIFEST, SETTINGS
+from scf_pipeline.store import Artifact
 
 BACKEND_NAME = "blip2"
 MODEL_TYPE = "blip-2"

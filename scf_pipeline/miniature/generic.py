@@ -21,7 +21,8 @@ from scf_pipeline import progress
 from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.miniature.everyday import NUM_CAPTIONS, draw_generic
-from scf_pipeline.store import Artifact, ArtifactWriter, settings
+from scf_pipeline.settings import settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 PART_ROWS = 500
 GENERIC_SCHEMA = pa.schema(

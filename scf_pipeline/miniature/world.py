@@ -26,12 +26,14 @@ from scf_pipeline import progress
 from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.errors import ConfigError
+from scf_pipeline.files import write_whole
 from scf_pipeline.miniature import layouts
 from scf_pipeline.miniature.draw import Difficulty, Shot, draw_clip
 from scf_pipeline.miniature.faces import sample_person
 from scf_pipeline.miniature.layouts import Budget, Clip, Layout, Presentation
 from scf_pipeline.miniature.sheets import SHEETS
-from scf_pipeline.store import Artifact, ArtifactWriter, settings, write_whole
+from scf_pipeline.settings import settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 Scale = Literal["smoke", "default", "full"]
 

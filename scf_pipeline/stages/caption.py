@@ -24,7 +24,8 @@ from scf_pipeline.captioners import Backend, Caption, Captioner, Model, is_degen
 from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.schema import CAPTION_SCHEMA, Reject
-from scf_pipeline.store import Artifact, ArtifactWriter, settings
+from scf_pipeline.settings import settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 Pixels = NDArray[np.uint8]
 

@@ -30,6 +30,7 @@ from scf_pipeline.config import STRICT
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.errors import ArtifactError, StageError
+from scf_pipeline.files import DATA, part_name
 from scf_pipeline.media import PIXEL_LIMIT, FramePreset, MediaError, Picture, read_frames
 from scf_pipeline.media.faces import (
     Detector,
@@ -42,7 +43,8 @@ from scf_pipeline.media.faces import (
     whole,
 )
 from scf_pipeline.schema import FACE_SCHEMA
-from scf_pipeline.store import DATA, Artifact, ArtifactWriter, part_name, settings
+from scf_pipeline.settings import settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 logger = logging.getLogger(__name__)
 

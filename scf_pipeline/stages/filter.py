@@ -18,7 +18,8 @@ from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.keywords.file import ConflictPolicy
 from scf_pipeline.schema import FILTER_SCHEMA, Reject
-from scf_pipeline.store import Artifact, ArtifactWriter, settings
+from scf_pipeline.settings import settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -21,7 +21,8 @@ from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.errors import ArtifactError, StageError
 from scf_pipeline.schema import is_held_out
-from scf_pipeline.store import Artifact, ArtifactWriter, settings
+from scf_pipeline.settings import settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -21,8 +21,10 @@ from scf_pipeline.config import STRICT
 from scf_pipeline.datasets_file import known_adapter, read_roots, select_roots
 from scf_pipeline.engine import Engine
 from scf_pipeline.errors import ArtifactError, DatasetLayoutError
+from scf_pipeline.files import DATA, MANIFEST, part_name
 from scf_pipeline.schema import SAMPLE_SCHEMA, Sample
-from scf_pipeline.store import DATA, MANIFEST, Artifact, ArtifactWriter, part_name, settings
+from scf_pipeline.settings import settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 ROOTS = "roots"
 """Note of the manifest that tells later stages where the datasets lie; not part of identity."""

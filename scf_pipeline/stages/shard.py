@@ -24,20 +24,12 @@ from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.dataset_card import dataset_card
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.errors import StageError
+from scf_pipeline.files import DATA, part_name, remove, write_parquet, write_whole
 from scf_pipeline.keywords import KeywordDictionary
+from scf_pipeline.schema import conform
+from scf_pipeline.settings import settings
 from scf_pipeline.shuffle import FilePlan
-from scf_pipeline.store import (
-    DATA,
-    Artifact,
-    ArtifactWriter,
-    FilePart,
-    conform,
-    part_name,
-    remove,
-    settings,
-    write_parquet,
-    write_whole,
-)
+from scf_pipeline.store import Artifact, ArtifactWriter, FilePart
 
 SHUFFLE = "shuffle"
 """Folder of the shuffle's first pass within the artifact; gone once that is sealed."""

@@ -16,7 +16,8 @@ from scf_pipeline import progress, stats
 from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.keywords import KeywordDictionary
-from scf_pipeline.store import Artifact, ArtifactWriter, settings
+from scf_pipeline.settings import settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 _COUNTS = ("rows", "judged")
 _NAMES = ("captioner", "dataset", "kind")

@@ -20,7 +20,8 @@ from scf_pipeline.config import hash_file
 from scf_pipeline.keywords import default_dictionary
 from scf_pipeline.miniature import world
 from scf_pipeline.schema import CAPTION_SCHEMA
-from scf_pipeline.store import Artifact, ArtifactWriter, Settings
+from scf_pipeline.settings import Settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 from scf_pipeline.verify import verify
 
 COMMANDS = {

@@ -28,7 +28,8 @@ from pydantic.dataclasses import dataclass
 from scf_pipeline import progress
 from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Resources
-from scf_pipeline.store import ArtifactWriter, settings
+from scf_pipeline.settings import settings
+from scf_pipeline.store import ArtifactWriter
 
 SCHEMA = pa.schema([("number", pa.int64())])
 frozen = dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

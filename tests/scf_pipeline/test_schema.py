@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ifas_model.vocabulary import Label, PaiSpecies, Split
 from scf_pipeline import schema
+from scf_pipeline.errors import SchemaError
 from scf_pipeline.schema import (
     CAPTION_SCHEMA,
     FACE_SCHEMA,
@@ -15,6 +16,7 @@ from scf_pipeline.schema import (
     SAMPLE_SCHEMA,
     Reject,
     Sample,
+    conform,
     is_held_out,
 )
 
@@ -113,3 +115,22 @@ def test_the_same_name_in_two_datasets_is_two_subjects() -> None:
 def test_the_answer_is_the_same_on_every_machine() -> None:
     held_out = [n for n in range(40) if is_held_out("oulu_npu", str(n), 0.1)]
     assert held_out == [8, 20, 26]
+
+
+def test_conform_orders_casts_and_leaves_out() -> None:
+    wanted = pa.schema([("face_id", pa.string()), ("size", pa.int32())], metadata={"made": "by us"})
+    table = pa.table({"more": [1], "size": pa.array([1], pa.int64()), "face_id": ["x"]})
+    expected = pa.Table.from_pylist([{"face_id": "x", "size": 1}], schema=wanted)
+    assert conform(table, wanted).equals(expected, check_metadata=True)
+
+
+def test_conform_names_what_does_not_fit_and_where() -> None:
+    wanted = pa.schema([("size", pa.int32())])
+    for table, problem in [
+        (pa.table({"size": ["no number"]}), "no number"),
+        (pa.table({"other": [1]}), "'Field \"size\" does not exist in schema'"),
+    ]:
+        with pytest.raises(SchemaError, match=problem) as caught:
+            conform(table, wanted, where="part-00007.parquet")
+        assert caught.value.what.startswith("Rows must fit the schema (size), but: ")
+        assert caught.value.where == "part-00007.parquet"

@@ -16,8 +16,9 @@ from ifas_model.vocabulary import PaiSpecies
 from scf_pipeline import stats
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.schema import CAPTION_SCHEMA, is_held_out
+from scf_pipeline.settings import Settings
 from scf_pipeline.stats import ALL, KINDS, audit, funnel
-from scf_pipeline.store import Artifact, ArtifactWriter, FilePart, Settings
+from scf_pipeline.store import Artifact, ArtifactWriter, FilePart
 
 DICTIONARY = KeywordDictionary.load(Path(__file__).parents[2] / "keyword_dicts/spoof_aware.yaml")
 GENERAL, AWARE = "blip2@general", "blip2@aware"

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from scf_pipeline import store
+from scf_pipeline import files
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.errors import ArtifactError
-from scf_pipeline.store import ArtifactWriter, Settings
+from scf_pipeline.settings import Settings
+from scf_pipeline.store import ArtifactWriter
 from scf_pipeline.verify import find_artifacts, status, verify
 
 SCHEMA = pa.schema([("face_id", pa.string()), ("dataset", pa.string()), ("reject", pa.string())])
@@ -39,7 +40,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UPath]:
         yield UPath(tmp_path / "artifact")
     else:
         yield UPath("memory://verify-under-test/artifact")
-        store.remove(UPath("memory://verify-under-test"))
+        files.remove(UPath("memory://verify-under-test"))
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def edit(file: UPath, old: str, new: str) -> None:
 def forge(folder: UPath) -> None:
     """Let the manifest list the files as they are now."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["files"] = store.hash_files(folder)
+    manifest["files"] = files.hash_files(folder)
     (folder / "manifest.json").write_bytes(json.dumps(manifest).encode())
 
 
@@ -102,7 +103,7 @@ def test_a_removed_part_is_found_and_named(sealed: UPath) -> None:
 
 
 def test_an_added_file_is_found(sealed: UPath) -> None:
-    store.write_parquet(sealed / "data/part-00002.parquet", rows("w"))
+    files.write_parquet(sealed / "data/part-00002.parquet", rows("w"))
     (sealed / "notes.txt").write_bytes(b"mine")
     assert verify(sealed) == [
         f"{sealed / name}: an orphan that the manifest does not list"
@@ -142,7 +143,7 @@ def test_settings_that_are_damaged_or_gone_are_found(sealed: UPath, content: byt
 
 
 def test_rows_that_the_counts_do_not_tell_are_found_behind_forged_hashes(sealed: UPath) -> None:
-    store.write_parquet(sealed / "data/part-00000.parquet", rows("x"))
+    files.write_parquet(sealed / "data/part-00000.parquet", rows("x"))
     forge(sealed)
     (difference,) = verify(sealed)
     assert difference == (
@@ -161,8 +162,8 @@ def test_counts_that_do_not_balance_are_found_behind_forged_hashes(sealed: UPath
 
 def test_another_schema_and_no_table_are_found_behind_forged_hashes(sealed: UPath) -> None:
     other = rows("x", "y").rename_columns(["sample_id", "dataset", "reject"])
-    store.write_parquet(sealed / "data/part-00001.parquet", other)
-    store.write_whole(sealed / "data/part-00002.parquet", b"no table")
+    files.write_parquet(sealed / "data/part-00001.parquet", other)
+    files.write_whole(sealed / "data/part-00002.parquet", b"no table")
     forge(sealed)
     differences = verify(sealed)
     assert f"{sealed / 'data/part-00001.parquet'}: the schema is not that of the other parts" in (

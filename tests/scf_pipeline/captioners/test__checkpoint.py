@@ -6,7 +6,8 @@ from upath import UPath
 from scf_pipeline.captioners import Model
 from scf_pipeline.captioners._checkpoint import checkpoint_folder, resolve
 from scf_pipeline.errors import CaptionerError
-from scf_pipeline.store import ArtifactWriter, Settings
+from scf_pipeline.settings import Settings
+from scf_pipeline.store import ArtifactWriter
 
 SETTINGS = Settings(stage="finetune", version=1, config={}, inputs={})
 

@@ -17,7 +17,8 @@ from upath import UPath
 from scf_pipeline.engine import Engine, Kernel, Part, Resources
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ConfigError, SchemaError, StageError
-from scf_pipeline.store import Artifact, ArtifactWriter, Settings
+from scf_pipeline.settings import Settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 pytestmark = pytest.mark.ray
 

@@ -12,7 +12,8 @@ def squares(tmp_path_factory):
     """72 pictures of 32 px to learn from and 12 to be judged by."""
     from scf_pipeline.captioners._pictures import encode_png
     from scf_pipeline.miniature.generic import GENERIC_SCHEMA
-    from scf_pipeline.store import ArtifactWriter, Settings
+    from scf_pipeline.settings import Settings
+    from scf_pipeline.store import ArtifactWriter
 
     rng = np.random.default_rng(0)
     rows = []

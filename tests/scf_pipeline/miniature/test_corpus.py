@@ -5,7 +5,8 @@ import pytest
 from scf_pipeline.captioners._pictures import encode_png
 from scf_pipeline.miniature.corpus import bag_of_phrases, common_phrases, phrases, read_corpus
 from scf_pipeline.miniature.generic import GENERIC_SCHEMA
-from scf_pipeline.store import ArtifactWriter, Settings
+from scf_pipeline.settings import Settings
+from scf_pipeline.store import ArtifactWriter
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from scf_pipeline.captioners._pictures import encode_png
 from scf_pipeline.engine import Resources
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA
+from scf_pipeline.settings import Settings, settings
 from scf_pipeline.stages import caption
 from scf_pipeline.stages.caption import CaptionConfig, caption_faces, seed_of
-from scf_pipeline.store import Artifact, ArtifactWriter, Settings, settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 MODEL = Model(backend="fake", location="nowhere", revision="r1")
 

@@ -21,8 +21,9 @@ from scf_pipeline.errors import ArtifactError, ConfigError, StageError
 from scf_pipeline.media import FramePreset
 from scf_pipeline.media.faces import Detector, PixelBox
 from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA
+from scf_pipeline.settings import Settings
 from scf_pipeline.stages.crop import CropConfig, crop_samples, make_kernel, run
-from scf_pipeline.store import Artifact, ArtifactWriter, Settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 CONFIG = CropConfig(image_size=32)
 WIDTH, HEIGHT = 160, 120

@@ -12,8 +12,9 @@ from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.schema import CAPTION_SCHEMA, FILTER_SCHEMA, Reject
+from scf_pipeline.settings import Settings
 from scf_pipeline.stages.filter import FilterConfig, keep_spoof_aware, run
-from scf_pipeline.store import Artifact, ArtifactWriter, Settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 DEFAULT = Path(__file__).parents[3] / "keyword_dicts/spoof_aware.yaml"
 CONFIG = FilterConfig(dictionary=DEFAULT)

@@ -18,9 +18,10 @@ from scf_pipeline.errors import ArtifactError, CaptionerError, StageError
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA, FILTER_SCHEMA, is_held_out
+from scf_pipeline.settings import Settings
 from scf_pipeline.stages import finetune
 from scf_pipeline.stages.finetune import Draw, FinetuneConfig, balance
-from scf_pipeline.store import Artifact, ArtifactWriter, Settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 
 COLOURS = {
     "a red sheet of paper": (220, 30, 30),

@@ -27,10 +27,12 @@ from scf_pipeline.captioners import is_degenerate
 from scf_pipeline.engine import Engine, Kernel, Part, Resources, Write
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import StageError
+from scf_pipeline.files import hash_files
 from scf_pipeline.keywords import default_dictionary
 from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA, Reject
+from scf_pipeline.settings import Settings
 from scf_pipeline.stages.shard import ShardConfig, run
-from scf_pipeline.store import Artifact, ArtifactWriter, Settings, hash_files
+from scf_pipeline.store import Artifact, ArtifactWriter
 from scf_pipeline.verify import verify
 
 SIZE_PX = 48

@@ -1,0 +1,154 @@
+"""Files that appear whole or not at all, local or at any fsspec URL, and where artifacts keep them.
+
+An artifact is a folder::
+
+    <folder>/settings.json    written first: stage, version, config, inputs, fingerprint
+    <folder>/data/part-00000.parquet ...
+    <folder>/scratch/         checkpoints and temporary files, until it is sealed
+    <folder>/manifest.json    written last: the settings, counts, and the SHA-256 of every file
+
+A stage of weights or media puts its files beside these, in their own layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from scf_pipeline.errors import ArtifactError
+
+SETTINGS, MANIFEST, DATA, SCRATCH = "settings.json", "manifest.json", "data", "scratch"
+PARTIAL = ".partial"
+
+
+def as_local(path: UPath | Path | str) -> UPath:
+    """Return a path as a `UPath`; one on this disk, as ``file://`` too, is a `pathlib.Path`."""
+    path = UPath(path)
+    return UPath(path.path) if path.protocol in ("file", "local") else path
+
+
+def part_name(number: int) -> str:
+    """Return the file name of a part."""
+    return f"part-{number:05d}.parquet"
+
+
+def part_number(name: str) -> int:
+    """Return the number in a part's path."""
+    return int(name.rsplit("-", 1)[1].removesuffix(".parquet"))
+
+
+def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = None) -> None:
+    """Write a Parquet file whole, with page checksums and page index."""
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        row_group_size=row_group_rows,
+        compression="zstd",
+        write_page_checksum=True,
+        write_page_index=True,
+    )
+    write_whole(path, buffer.getvalue())
+
+
+def write_whole(path: UPath, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or nothing.
+
+    On a local disk: beside, synced, renamed, the folder synced. Elsewhere: one put, which object
+    stores make visible whole.
+    """
+    path = as_local(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not isinstance(path, Path):
+        path.write_bytes(data)
+        return
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        partial.replace(path)
+    except FileNotFoundError:
+        if not path.is_file():  # else a writer beside this one swept up and has its own
+            raise
+    sync(path.parent)
+
+
+def remove(folder: UPath) -> None:
+    """Remove a folder and all below it, if it is there."""
+    if folder.exists():
+        folder.fs.rm(folder.path, recursive=True)
+
+
+def read_sealed(path: UPath, sha256: str) -> bytes:
+    """Return a file's bytes if they are the ones that were sealed.
+
+    Raises:
+        ArtifactError: If the file is gone or its content is another.
+    """
+    try:
+        raw: bytes = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"A sealed file must be readable, but is not: {error}.",
+            where=str(path),
+            fix="Delete the artifact and rerun the stage that writes it.",
+        ) from error
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise ArtifactError(
+            "A sealed file must have the hash that its manifest lists, but has another: it was "
+            "edited, truncated or damaged.",
+            where=str(path),
+            fix="Delete the artifact and rerun the stage that writes it.",
+        )
+    return raw
+
+
+def hash_files(folder: UPath) -> dict[str, dict[str, Any]]:
+    """Return hash and size of every file of an artifact, by its path below the folder."""
+    names = list_files(folder)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        entries = list(pool.map(lambda name: hash_file_entry(folder / name), names))
+    return dict(zip(names, entries, strict=True))
+
+
+def list_files(folder: UPath) -> list[str]:
+    """Return the paths of an artifact's files below its folder, sorted, bookkeeping left out."""
+    root = str(folder).rstrip("/")
+    found = [str(path)[len(root) + 1 :] for path in folder.rglob("*") if path.is_file()]
+    return sorted(
+        name
+        for name in found
+        if name not in (SETTINGS, MANIFEST)
+        and name.split("/", 1)[0] != SCRATCH
+        and not name.endswith(PARTIAL)
+    )
+
+
+def hash_file_entry(path: UPath) -> dict[str, Any]:
+    """Return hash and size of one file, as a manifest lists them."""
+    size, sha = 0, hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            sha.update(chunk)
+            size += len(chunk)
+    return {"sha256": sha.hexdigest(), "bytes": size}
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder of this disk has reached it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
