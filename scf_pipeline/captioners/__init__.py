@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -96,8 +95,8 @@ def find(name: str) -> Model:
     """Return the model of a name as ``--model`` takes it.
 
     Args:
-        name: A checkpoint folder or ``hub-id@revision`` for the default backend ``blip2``; others
-            stand before a colon, e.g. ``blip2_lavis:<model>``.
+        name: A checkpoint folder (a path or fsspec URL) or ``hub-id@revision`` for the default
+            backend ``blip2``; others stand before a colon, e.g. ``blip2_lavis:<model>``.
 
     Raises:
         CaptionerError: If there is no such backend, or the backend cannot resolve the model.
@@ -106,7 +105,8 @@ def find(name: str) -> Model:
 
     prefix, colon, rest = name.partition(":")
     known = plugins.names(captioners)
-    if colon and "/" not in prefix and prefix not in known:
+    is_url = rest.startswith("//")
+    if colon and not is_url and "/" not in prefix and prefix not in known:
         raise CaptionerError(
             f"A captioner must be one of {', '.join(known)}, but is {prefix!r}.",
             where=name,
@@ -124,8 +124,3 @@ def is_degenerate(text: str) -> bool:
         return True
     triples = list(zip(words, words[1:], words[2:], strict=False))
     return any(triples.count(triple) >= 3 for triple in set(triples))
-
-
-def is_folder(location: str) -> bool:
-    """Tell whether a model's location is a folder on this machine rather than a hub id."""
-    return Path(location).expanduser().is_dir()
