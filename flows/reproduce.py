@@ -51,7 +51,7 @@ MINIATURE_SMOKE = miniature(
 MINIATURE = miniature(
     world=WorldConfig(scale="default"),
     corpus=GenericConfig(),
-    captioner=CaptionerConfig(word_steps=1_200, caption_steps=1_000),
+    captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
     towers=both_towers(steps=600),
     finetune=small_finetune(steps=200),
 )

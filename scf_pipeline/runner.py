@@ -19,7 +19,7 @@ from scf_pipeline import captioners, progress
 from scf_pipeline.engine import Engine, choose
 from scf_pipeline.errors import ConfigError
 from scf_pipeline.files import MANIFEST, write_whole
-from scf_pipeline.steps import External, Planned, Step, plan, requirements
+from scf_pipeline.steps import External, Planned, Step, heights, plan, requirements
 from scf_pipeline.store import Artifact
 
 
@@ -104,8 +104,10 @@ class _Runner:
         self.artifacts: dict[str, Artifact] = {}
 
     def run(self, steps: Sequence[Planned], side_by_side: int) -> dict[str, Artifact]:
-        """Run all steps, each as soon as what it needs is sealed."""
-        waiting = {planned.folder: planned for planned in steps}
+        """Run all steps, each as soon as what it needs is sealed, the longest chains first."""
+        height = heights(steps)
+        first = sorted(steps, key=lambda planned: -height[planned.folder])
+        waiting = {planned.folder: planned for planned in first}
         running: dict[Future[Artifact], str] = {}
         # Nothing queues in the pool: after a failure what runs finishes, and nothing else starts.
         with ThreadPoolExecutor(max_workers=side_by_side) as pool:

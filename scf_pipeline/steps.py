@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -122,6 +122,18 @@ def _plan(wanted: Step, planned: dict[str, Planned], seen: dict[Step, Planned]) 
     made = Planned(step=wanted, fingerprint=fingerprint, inputs=folders)
     seen[wanted] = planned.setdefault(fingerprint, made)
     return seen[wanted]
+
+
+def heights(steps: Sequence[Planned]) -> dict[str, int]:
+    """Return for each folder the longest chain of steps that waits for it, as `plan` orders them.
+
+    What many wait for is to run first: the chain of the whole flow is as long as its longest.
+    """
+    found = {planned.folder: 0 for planned in steps}
+    for planned in reversed(steps):
+        for needed in requirements(planned):
+            found[needed] = max(found[needed], found[planned.folder] + 1)
+    return found
 
 
 def requirements(planned: Planned) -> Iterator[str]:

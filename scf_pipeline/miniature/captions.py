@@ -164,11 +164,12 @@ def _hair(person: Person, rng: np.random.Generator) -> str:
     return f"with {' and '.join(words)}" if words else ""
 
 
-def _clothes(person: Person, rng: np.random.Generator) -> str:
+def _clothes(person: Person, rng: np.random.Generator, *, is_seen: bool) -> str:
+    """Return what is worn; of a person in a print or on a display shirts are seldom to be seen."""
     worn = []
     if person.hat_colour and rng.random() < 0.75:
         worn.append(f"{_article(person.hat_colour)} hat")
-    if rng.random() < 0.6:
+    if rng.random() < 0.6 and is_seen:
         worn.append(f"{_article(person.shirt_colour)} shirt")
     return f"{_pick(('wearing', 'wearing', 'in'), rng)} {' and '.join(worn)}" if worn else ""
 
@@ -182,8 +183,9 @@ def _person(subject: Subject, rng: np.random.Generator) -> str:
     person = subject.person
     if person is None:
         raise ValueError("`subject.person` must be given, but is None.")
-    noun, hair, clothes = _noun(person, rng), _hair(person, rng), _clothes(person, rng)
-    return _join(noun, hair, clothes)
+    is_seen = subject.medium not in ("print", "replay")
+    clothes = _clothes(person, rng, is_seen=is_seen)
+    return _join(_noun(person, rng), _hair(person, rng), clothes)
 
 
 def _person_sentence(subject: Subject, rng: np.random.Generator) -> str:

@@ -6,7 +6,7 @@ import pytest
 from pydantic.dataclasses import dataclass
 
 from scf_pipeline.config import STRICT
-from scf_pipeline.steps import External, Planned, Step, plan, requirements, step
+from scf_pipeline.steps import External, Planned, Step, heights, plan, requirements, step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -184,3 +184,13 @@ def test_planning_a_diamond_of_many_layers_takes_no_time() -> None:
     for layer in range(60):
         target = step(AddConfig(amount=layer), left=target, right=target)
     assert len(plan(target)) == 61
+
+
+def test_the_height_of_a_step_is_the_longest_chain_that_waits_for_it() -> None:
+    root = step(MakeConfig(), name="root")
+    first = step(AddConfig(amount=1), name="first", numbers=root)
+    second = step(AddConfig(amount=2), name="second", numbers=first)
+    aside = step(AddConfig(amount=3), name="aside", numbers=root)
+    steps = plan(aside, second)
+    found = {one.step.name: heights(steps)[one.folder] for one in steps}
+    assert found == {"root": 2, "first": 1, "second": 0, "aside": 0}
