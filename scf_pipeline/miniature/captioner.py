@@ -22,7 +22,7 @@ class CaptionerConfig:
     stage: ClassVar[str] = "captioner"
     version: ClassVar[int] = 1
 
-    word_steps: int = Field(default=1000, ge=1)
+    word_steps: int = Field(default=900, ge=1)
     """Updates of the vision tower, which first learns the words of captions."""
 
     word_batch_size: int = Field(default=128, ge=1)
@@ -31,7 +31,7 @@ class CaptionerConfig:
     word_learning_rate: float = Field(default=1.5e-3, gt=0)
     """Peak of its learning rate."""
 
-    caption_steps: int = Field(default=800, ge=1)
+    caption_steps: int = Field(default=700, ge=1)
     """Updates of Q-Former and language model on captions, the tower frozen."""
 
     caption_batch_size: int = Field(default=64, ge=1)

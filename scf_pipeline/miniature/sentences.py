@@ -30,6 +30,9 @@ from scf_pipeline.store import Artifact
 CHUNK = 256
 """Pictures that are looked at, or captioned, at a time."""
 
+LANGUAGE = "language"
+"""Folder beside the captioner's files that holds its OPT by itself, for the trainer."""
+
 NUM_SAMPLES = 12
 """Captions that the manifest shows."""
 
@@ -60,6 +63,8 @@ def teach_captioner(config: CaptionerConfig, corpus: Artifact, scratch: Path) ->
     sentences = teach_sentences(model, writer, taught.pictures, spoken, config, scratch)
     folder = scratch / "weights"
     blip2.save_parts(folder, model.train(mode=False), processor, instructions)
+    model.language_model.save_pretrained(folder / LANGUAGE)
+    processor.tokenizer.save_pretrained(folder / LANGUAGE)
     every = config.checkpoint_every
     return {"word_loss": words.curve(every), "caption_loss": sentences.curve(every)}
 
@@ -129,7 +134,11 @@ def look_at(model: Blip2ForConditionalGeneration, pictures: np.ndarray) -> Tenso
 
 
 def judge(folder: Path, corpus: Artifact) -> dict[str, Any]:
-    """Return how right the captions of the test pictures are, and some of them."""
+    """Return how right the captions of the test pictures are, and some of them.
+
+    Prints, displays, masks and figures hide part of what is true of whom they show, so pictures
+    that show no medium are also judged by themselves.
+    """
     test = read_corpus(corpus, "test")
     captioner = blip2.load(resolve(str(folder)))
     pictures = list(test.pictures)
@@ -140,11 +149,16 @@ def judge(folder: Path, corpus: Artifact) -> dict[str, Any]:
             pictures[at : at + CHUNK], range(at, min(at + CHUNK, len(pictures)))
         )
     ]
-    accuracy = caption_accuracy(said, test.attributes)
-    return {
-        "accuracy": {name: asdict(found) for name, found in accuracy.items()},
-        "samples": said[:NUM_SAMPLES],
+    plain = [row for row, true in enumerate(test.attributes) if "medium" not in true]
+    groups = {"accuracy": range(len(said)), "accuracy_without_medium": plain}
+    judged = {
+        name: caption_accuracy([said[row] for row in rows], [test.attributes[row] for row in rows])
+        for name, rows in groups.items()
     }
+    return {
+        name: {attribute: asdict(found) for attribute, found in accuracy.items()}
+        for name, accuracy in judged.items()
+    } | {"samples": said[:NUM_SAMPLES]}
 
 
 class _ClassToken(nn.Module):

@@ -4,7 +4,12 @@ import sys
 
 import pytest
 import torch
-from transformers import Blip2ForConditionalGeneration, Blip2Processor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Blip2ForConditionalGeneration,
+    Blip2Processor,
+)
 
 from scf_pipeline.captioners import blip2
 from scf_pipeline.engine.local import LocalEngine
@@ -33,6 +38,17 @@ def test_the_result_loads_as_any_checkpoint_does(done):
     assert not report["unexpected_keys"]
     processor = Blip2Processor.from_pretrained(done.path, backend="pil")
     blip2.check_agreement(model, processor, where="here")
+
+
+def test_its_language_model_stands_beside_it_as_an_opt_of_its_own(done):
+    folder = done.path / "language"
+    opt = AutoModelForCausalLM.from_pretrained(folder)
+    whole = Blip2ForConditionalGeneration.from_pretrained(done.path).language_model
+    tokens = AutoTokenizer.from_pretrained(folder)(" Yes. This is a man", return_tensors="pt")
+    with torch.no_grad():
+        ours, theirs = (model.eval()(tokens["input_ids"]).logits for model in (opt, whole))
+    assert opt.config.model_type == "opt"
+    assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 def test_it_samples_its_captions(done):
@@ -65,7 +81,13 @@ def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(
 
 
 def test_the_manifest_says_how_right_the_captions_are(done):
-    assert set(done.notes) == {"word_loss", "caption_loss", "accuracy", "samples"}
+    assert set(done.notes) == {
+        "word_loss",
+        "caption_loss",
+        "accuracy",
+        "accuracy_without_medium",
+        "samples",
+    }
     assert [point["step"] for point in done.notes["caption_loss"]] == [4, 6]
     for found in done.notes["accuracy"].values():
         assert set(found) == {"named", "right", "blind"}
