@@ -28,9 +28,13 @@ def both_towers(steps: int) -> tuple[TowerConfig, TowerConfig]:
 
 
 def small_finetune(steps: int) -> FinetuneConfig:
-    """Return the fine-tuning of the small captioner, which has 2 million parameters."""
+    """Return the fine-tuning of the small captioner, whose 2 million parameters all learn.
+
+    With the vision tower frozen it names its attack as often only where it also names more
+    attacks on bona fide faces.
+    """
     return FinetuneConfig(
-        trained_parts="qformer_and_language",
+        trained_parts="full",
         learning_rate=3e-4,
         steps=steps,
         batch_size=32,
@@ -53,7 +57,7 @@ MINIATURE = miniature(
     corpus=GenericConfig(),
     captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
     towers=both_towers(steps=600),
-    finetune=small_finetune(steps=200),
+    finetune=small_finetune(steps=300),
 )
 """A first result."""
 
@@ -62,7 +66,7 @@ MINIATURE_FULL = miniature(
     corpus=GenericConfig(num_train=40_000),
     captioner=CaptionerConfig(word_steps=2_500, caption_steps=2_000),
     towers=both_towers(steps=2_000),
-    finetune=small_finetune(steps=400),
+    finetune=small_finetune(steps=600),
 )
 """For claims."""
 
