@@ -50,6 +50,8 @@ class TowerConfig:
 def run(config: TowerConfig, *, corpus: Artifact, out: UPath, engine: Engine) -> Artifact:
     """Train a CLIP; `ifas_model.vision.load_tower` reads the folder."""
     writer = ArtifactWriter(out, None, settings=settings(config, corpus=corpus))
+    if (sealed := writer.sealed()) is not None:
+        return sealed
     notes = engine.call(
         train, Resources(cpus=1), config=config, corpus=corpus, scratch=writer.scratch
     )
