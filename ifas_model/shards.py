@@ -15,7 +15,18 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from ifas_model.errors import ShardError
 from ifas_model.vocabulary import Label, Split
+
+__all__ = [
+    "LABEL_CODES",
+    "NAME",
+    "SHARD_SCHEMA",
+    "ShardError",
+    "open_shards",
+    "shard_files",
+    "validate",
+]
 
 _TEXT = {"dtype": "string", "_type": "Value"}
 _FEATURES = {
@@ -54,13 +65,8 @@ SHARD_SCHEMA = pa.schema(
 LABEL_CODES = {label: code for code, label in enumerate(Label)}
 """Integer of each label in the `label` column: 0 attack, 1 bona fide."""
 
-
 NAME = re.compile(r"(?P<split>\w+)-(?P<index>\d+)-of-(?P<of>\d+)\.parquet")
 """Name of a shard file."""
-
-
-class ShardError(ValueError):
-    """A shard folder does not keep the schema; the message names the file and the way out."""
 
 
 def shard_files(folder: Path, split: Split | None = None) -> list[Path]:
@@ -75,13 +81,16 @@ def shard_files(folder: Path, split: Split | None = None) -> list[Path]:
     """
     if (folder / "settings.json").is_file() and not (folder / "manifest.json").is_file():
         raise ShardError(
-            f"Shards must be finished, but {folder} holds no manifest.json. Rerun `scf shard`."
+            "Shards must be finished, but manifest.json is absent.",
+            where=str(folder),
+            fix="Rerun `scf shard`.",
         )
     files = sorted((folder / "data").glob(f"{split or '*'}-*-of-*.parquet"))
     if not files:
         raise ShardError(
-            f"A shard folder must hold data/{split or '<split>'}-*-of-*.parquet, but "
-            f"{folder} holds none. Point at the folder that `scf shard` printed."
+            f"A shard folder must hold data/{split or '<split>'}-*-of-*.parquet, but holds none.",
+            where=str(folder),
+            fix="Point at the folder that `scf shard` printed.",
         )
     _refuse_gaps(files)
     return files
@@ -94,8 +103,9 @@ def _refuse_gaps(files: Sequence[Path]) -> None:
         match = NAME.fullmatch(file.name)
         if match is None:
             raise ShardError(
-                f"A shard must be named like train-00000-of-00004.parquet, but is {file}. "
-                f"Rename it or move it out of the folder."
+                f"A shard must be named like train-00000-of-00004.parquet, but is {file.name}.",
+                where=str(file),
+                fix="Rename it or move it out of the folder.",
             )
         found.setdefault((match["split"], match["of"]), set()).add(file.name)
     for (split, of), names in found.items():
@@ -103,10 +113,11 @@ def _refuse_gaps(files: Sequence[Path]) -> None:
         wanted = (f"{split}-{n:0{len(of)}}-of-{of}.parquet" for n in range(len(names)))
         if len(same) > 1 or len(names) != int(of) or names != set(wanted):
             raise ShardError(
-                f"The files of a split must be those of one set, all {int(of)} of them, but "
-                f"{files[0].parent} holds {len(names)} of {split}-*-of-{of}.parquet"
-                f"{', and others' if len(same) > 1 else ''}. "
-                f"Copy the folder again, or rerun `scf shard`."
+                f"The files of a split must be those of one set, all {int(of)} of them, but are "
+                f"{len(names)} of {split}-*-of-{of}.parquet"
+                f"{', and others' if len(same) > 1 else ''}.",
+                where=str(files[0].parent),
+                fix="Copy the folder again, or rerun `scf shard`.",
             )
 
 
@@ -121,16 +132,18 @@ def validate(files: Iterable[Path]) -> None:
             schema = pq.read_schema(file)
         except (pa.ArrowException, OSError) as error:
             raise ShardError(
-                f"A shard must be a Parquet file, but {file} cannot be read: {error}. "
-                f"Copy it again, or run `scf verify` on the folder it came from."
+                f"A shard must be a Parquet file, but reading it failed: {str(error).rstrip('.')}.",
+                where=str(file),
+                fix="Copy it again, or run `scf verify` on the folder it came from.",
             ) from error
         for field in SHARD_SCHEMA:
             index = schema.get_field_index(field.name)
             if index < 0 or schema.field(index).type != field.type:
                 found = "absent" if index < 0 else str(schema.field(index).type)
                 raise ShardError(
-                    f"Column `{field.name}` must be {field.type}, but is {found} in {file}. "
-                    f"Write the shards again with this version of `scf shard`."
+                    f"Column `{field.name}` must be {field.type}, but is {found}.",
+                    where=str(file),
+                    fix="Write the shards again with this version of `scf shard`.",
                 )
 
 

@@ -409,13 +409,13 @@ def build(kind: Any, file: Path | None, **given: Any) -> Any:  # noqa: ANN401 - 
     A command-line value of ``None`` leaves the file's; a dictionary that neither names is the
     packaged one.
     """
-    from scf_pipeline import config
+    from ifas_model import strict
 
-    data = config.read_yaml(file) if file else {}
+    data = strict.read_yaml(file) if file else {}
     data |= {key: value for key, value in given.items() if value is not None}
     if "dictionary" in given:
         data.setdefault("dictionary", dictionary_path(None))
-    return config.build(kind, data, where=file or "the command line")
+    return strict.build(kind, data, where=file or "the command line")
 
 
 def find_model(name: str | None) -> Any:  # noqa: ANN401 - a captioners.Model

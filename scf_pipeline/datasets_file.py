@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ifas_model import plugins
+from ifas_model.strict import locate, read_yaml
 from scf_pipeline import adapters
 from scf_pipeline.adapters import Adapter
-from scf_pipeline.config import locate, read_yaml
 from scf_pipeline.errors import ConfigError
 
 

@@ -1,7 +1,9 @@
-"""Every error this package raises on purpose.
+"""Every error this package raises on purpose; the trainer's own stand in the same tree.
 
 * ScfError                 carries `what`, `where` and `fix`; the CLI prints all three
   + ConfigError            a setting is unknown, missing, or out of range
+  + ShardError             a shard folder is missing, incomplete, or does not keep the schema
+  + ModelError             a checkpoint cannot be loaded
   + DatasetLayoutError     files on disk do not match the dataset's native layout
   + SchemaError            a table lacks a column or holds the wrong type
   + ArtifactError          an artifact is missing, incomplete, damaged, or of other settings
@@ -13,31 +15,19 @@ A bug is not in this tree: broken invariants surface as built-in exceptions with
 
 from __future__ import annotations
 
+from ifas_model.errors import ConfigError, ModelError, ScfError, ShardError
 
-class ScfError(Exception):
-    """Base of all expected failures.
-
-    Args:
-        what: The violated expectation: "must be X, but is Y".
-        where: File, artifact, sample or config field, as the user knows it.
-        fix: One imperative sentence: the next thing to try.
-    """
-
-    def __init__(self, what: str, *, where: str, fix: str) -> None:
-        super().__init__(f"{what}\n  where: {where}\n  fix:   {fix}")
-        self.what, self.where, self.fix = what, where, fix
-
-    def __reduce__(self) -> tuple[object, tuple[type[ScfError], str, str, str]]:
-        """Survive the trip from a worker process, which pickles exceptions by position."""
-        return _rebuild, (type(self), self.what, self.where, self.fix)
-
-
-def _rebuild(kind: type[ScfError], what: str, where: str, fix: str) -> ScfError:
-    return kind(what, where=where, fix=fix)
-
-
-class ConfigError(ScfError):
-    """A setting is unknown, missing, or out of range."""
+__all__ = [
+    "ArtifactError",
+    "CaptionerError",
+    "ConfigError",
+    "DatasetLayoutError",
+    "ModelError",
+    "ScfError",
+    "SchemaError",
+    "ShardError",
+    "StageError",
+]
 
 
 class DatasetLayoutError(ScfError):

@@ -17,9 +17,10 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model.strict import STRICT, build
 from scf_pipeline.captioners import Model
 from scf_pipeline.captioners._checkpoint import read_json
-from scf_pipeline.config import STRICT, build, to_data
+from scf_pipeline.config import to_data
 
 PROMPT = "a photo of"
 """PAPER: not stated; LAVIS prompts its captioning checkpoints with it."""

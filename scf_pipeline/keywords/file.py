@@ -14,8 +14,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, Strict, StrictInt, StringConstraints
 from pydantic.dataclasses import dataclass
 
+from ifas_model.strict import STRICT, build, locate, read_yaml
 from ifas_model.vocabulary import PaiSpecies
-from scf_pipeline.config import STRICT, build, locate, read_yaml
 from scf_pipeline.errors import ConfigError
 
 Location = tuple[str | int, ...]

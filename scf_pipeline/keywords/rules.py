@@ -20,8 +20,8 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
+from ifas_model.strict import locate
 from ifas_model.vocabulary import PaiSpecies
-from scf_pipeline.config import locate
 from scf_pipeline.errors import ConfigError
 from scf_pipeline.keywords.file import KeywordFile, Location, Match, read_file, refusal
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
-from scf_pipeline.config import STRICT
+from ifas_model.strict import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter

@@ -17,8 +17,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model.strict import STRICT
 from scf_pipeline import progress
-from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.miniature.everyday import NUM_CAPTIONS, draw_generic
 from scf_pipeline.settings import settings

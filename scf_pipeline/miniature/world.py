@@ -21,9 +21,9 @@ from pydantic.dataclasses import dataclass
 from upath import UPath
 
 from ifas_model import plugins
+from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Label, Split
 from scf_pipeline import progress
-from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.errors import ConfigError
 from scf_pipeline.files import write_whole

@@ -18,10 +18,10 @@ from pydantic.dataclasses import dataclass
 from upath import UPath
 
 from ifas_model import plugins
+from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Label
 from scf_pipeline import captioners, progress
 from scf_pipeline.captioners import Backend, Caption, Captioner, Model, is_degenerate
-from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.schema import CAPTION_SCHEMA, Reject
 from scf_pipeline.settings import settings

@@ -24,9 +24,9 @@ from pydantic.dataclasses import dataclass
 from upath import UPath
 
 from ifas_model import plugins
+from ifas_model.strict import STRICT
 from scf_pipeline import adapters, progress
 from scf_pipeline.adapters import Adapter, Box, Frame
-from scf_pipeline.config import STRICT
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.errors import ArtifactError, StageError

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Label
 from scf_pipeline import progress
-from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.keywords.file import ConflictPolicy

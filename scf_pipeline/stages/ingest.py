@@ -15,9 +15,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model.strict import STRICT
 from ifas_model.vocabulary import PaiSpecies
 from scf_pipeline import progress
-from scf_pipeline.config import STRICT
 from scf_pipeline.datasets_file import known_adapter, read_roots, select_roots
 from scf_pipeline.engine import Engine
 from scf_pipeline.errors import ArtifactError, DatasetLayoutError

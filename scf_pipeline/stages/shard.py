@@ -17,9 +17,9 @@ from upath import UPath
 
 from ifas_model import prompt
 from ifas_model.shards import LABEL_CODES, SHARD_SCHEMA
+from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Label
 from scf_pipeline import progress, shuffle
-from scf_pipeline.config import STRICT
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.dataset_card import dataset_card
 from scf_pipeline.engine import Engine, Kernel, Resources

@@ -12,8 +12,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model.strict import STRICT
 from scf_pipeline import progress, stats
-from scf_pipeline.config import STRICT
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.settings import settings

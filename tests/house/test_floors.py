@@ -35,7 +35,8 @@ def test_the_floors_of_both_packages_are_exhaustive() -> None:
     for package, contract in floors.items():
         assert contract["exhaustive"]
         named = {name.strip() for floor in contract["layers"] for name in floor.split("|")}
-        assert named == modules(package)
+        needed = {name for name in named if not name.startswith("(")}
+        assert needed <= modules(package) <= {name.strip("()") for name in named}
 
 
 def test_no_stage_is_left_out_of_the_contract_that_keeps_stages_apart() -> None:

@@ -116,7 +116,7 @@ def test_files_of_one_split_are_its_own(folder: Path) -> None:
 
 
 def test_a_split_without_files_is_refused_by_name(folder: Path) -> None:
-    with pytest.raises(ShardError, match=r"must hold data/dev-\*-of-\*\.parquet, but .* none"):
+    with pytest.raises(ShardError, match=r"must hold data/dev-\*-of-\*\.parquet, but holds none"):
         shard_files(folder, Split.DEV)
 
 
@@ -130,7 +130,7 @@ def test_a_folder_without_shards_is_refused(tmp_path: Path, inner: str) -> None:
 
 def test_a_lost_file_is_noticed(folder: Path) -> None:
     (folder / "data/train-00001-of-00002.parquet").unlink()
-    with pytest.raises(ShardError, match=r"all 2 of them, but .* holds 1 of train-\*-of-00002"):
+    with pytest.raises(ShardError, match=r"all 2 of them, but are 1 of train-\*-of-00002"):
         shard_files(folder)
     assert len(shard_files(folder, Split.TEST)) == 1
 
@@ -151,14 +151,14 @@ def test_a_file_beyond_the_last_is_refused(folder: Path) -> None:
 
 def test_a_shard_of_another_name_is_refused_by_name(folder: Path) -> None:
     write(folder, "train-a-of-b.parquet")
-    with pytest.raises(ShardError, match=r"must be named like .*, but is .*train-a-of-b\.parquet"):
+    with pytest.raises(ShardError, match=r"must be named like .*, but is train-a-of-b\.parquet"):
         shard_files(folder)
 
 
 def test_an_unfinished_folder_is_refused(folder: Path) -> None:
     """`scf shard` writes settings.json first and manifest.json last."""
     (folder / "settings.json").write_text("{}")
-    with pytest.raises(ShardError, match=r"must be finished, but .* holds no manifest\.json"):
+    with pytest.raises(ShardError, match=r"must be finished, but manifest\.json is absent"):
         open_shards(folder)
     (folder / "manifest.json").write_text("{}")
     assert len(shard_files(folder)) == 3
@@ -206,8 +206,9 @@ def test_a_column_that_is_absent_or_of_another_type_is_named_with_its_file(
 ) -> None:
     path = folder / "data/test-00000-of-00001.parquet"
     pq.write_table(change(pq.read_table(path)), path)
-    with pytest.raises(ShardError, match=f"{told} in .*test-00000-of-00001"):
+    with pytest.raises(ShardError, match=told) as caught:
         open_shards(folder)
+    assert caught.value.where == str(path)
 
 
 def test_columns_that_a_user_added_are_no_reason_to_refuse(folder: Path) -> None:
@@ -222,8 +223,9 @@ def test_a_truncated_file_is_refused_by_name(folder: Path, keep: float) -> None:
     path = folder / "data/test-00000-of-00001.parquet"
     raw = path.read_bytes()
     path.write_bytes(raw[: int(keep * len(raw)) if keep < 1 else int(keep)])
-    with pytest.raises(ShardError, match=r"must be a Parquet file, but .*test-00000.* cannot be"):
+    with pytest.raises(ShardError, match="must be a Parquet file, but reading it failed") as caught:
         validate([path])
+    assert caught.value.where == str(path)
 
 
 def test_a_damaged_page_is_not_read_as_data(folder: Path) -> None:

@@ -26,7 +26,7 @@ import pyarrow as pa
 from pydantic.dataclasses import dataclass
 
 from scf_pipeline import progress
-from scf_pipeline.config import STRICT
+from ifas_model.strict import STRICT
 from scf_pipeline.engine import Resources
 from scf_pipeline.settings import settings
 from scf_pipeline.store import ArtifactWriter

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model.strict import STRICT
 from scf_pipeline.captioners import Model
-from scf_pipeline.config import STRICT
 from scf_pipeline.errors import ArtifactError, ConfigError
 from scf_pipeline.settings import Settings, read_settings, settings
 

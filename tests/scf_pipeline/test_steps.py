@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 from pydantic.dataclasses import dataclass
 
-from scf_pipeline.config import STRICT
+from ifas_model.strict import STRICT
 from scf_pipeline.steps import External, Planned, Step, heights, plan, requirements, step
 
 

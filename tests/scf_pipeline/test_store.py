@@ -14,8 +14,8 @@ import pytest
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model.strict import STRICT
 from scf_pipeline import files, store
-from scf_pipeline.config import STRICT
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.errors import ArtifactError, SchemaError
 from scf_pipeline.files import remove, write_parquet
