@@ -1,17 +1,25 @@
 """Vision towers: CLIP's own, and the miniature's, which sees through a convolutional stem.
 
 Shapes in this file:
-    B batch, S side of a picture, V vision width, P patches.
+    B batch, S side of a picture, V vision width, N patches, L encoder layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, logging
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    logging,
+)
 
 STEM_STRIDE = 2
 """Every convolution of a stem halves the picture."""
@@ -48,7 +56,7 @@ class ConvolutionalStem(nn.Module):
         return first.weight
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map pictures to patches: (B, 3, S, S) -> (B, V, P ** 0.5, P ** 0.5)."""
+        """Map pictures to patches: (B, 3, S, S) -> (B, V, N ** 0.5, N ** 0.5)."""
         patches: Tensor = self.layers(pixels)
         return patches
 
@@ -65,6 +73,88 @@ class Clip(CLIPModel):  # type: ignore[no-untyped-call]
         widths = getattr(vision, "stem_widths", None)
         if widths is not None:
             self.vision_model.embeddings.patch_embedding = _stem(widths, vision)
+
+
+class VisionTower(CLIPVisionModel):
+    """The vision half of a `Clip`."""
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__(config)  # type: ignore[no-untyped-call]
+        widths = getattr(config, "stem_widths", None)
+        if widths is not None:
+            self.embeddings.patch_embedding = _stem(widths, config)
+
+
+class Features(NamedTuple):
+    """What the connector sees of a batch."""
+
+    patches: Tensor
+    """X_V, (B, N, V); (B, N + 1, V) with the class token."""
+
+    class_tokens: Tensor
+    """G_V, the class token after each encoder layer, shallow first, (B, L, V)."""
+
+
+def look(
+    tower: CLIPVisionModel, pixels: Tensor, *, local_layer: int, keep_class_token: bool
+) -> Features:
+    """Return local and global features of a batch.
+
+    Args:
+        tower: The encoder.
+        pixels: Normalized pictures, (B, 3, S, S).
+        local_layer: Layer whose patch tokens are X_V: 1 is the first, -1 the last.
+        keep_class_token: Whether X_V holds the class token as well, first.
+
+    Raises:
+        ValueError: If there is no such layer.
+
+    Source: I-FAS, section "Globally Aware Connector".
+    """
+    states = tower(pixel_values=pixels, output_hidden_states=True).hidden_states
+    depth = len(states) - 1  # before the first layer, and after each
+    if local_layer == 0 or not -depth <= local_layer <= depth:
+        raise ValueError(
+            f"`local_layer` must be in 1..{depth} or -{depth}..-1, but is {local_layer}."
+        )
+    # PAPER: which layer's patches are X_V is not said. No final norm: it belongs to CLIP's head.
+    local = states[local_layer]
+    return Features(
+        patches=local if keep_class_token else local[:, 1:],
+        class_tokens=torch.stack([state[:, 0] for state in states[1:]], dim=1),
+    )
+
+
+class Pixels(NamedTuple):
+    """How a tower wants its pictures; plain data, so that checkpoints can hold it."""
+
+    side: int
+    """Side, in pixels."""
+
+    mean: tuple[float, float, float]
+    """Of red, green and blue, in [0, 1]."""
+
+    std: tuple[float, float, float]
+    """Of red, green and blue, in [0, 1]."""
+
+    def normalize(self, pictures: Tensor) -> Tensor:
+        """Return pictures as the tower wants them: uint8 (B, 3, S, S) -> float32 (B, 3, S, S)."""
+        mean, std = (
+            torch.tensor(values, device=pictures.device).view(3, 1, 1)
+            for values in (self.mean, self.std)
+        )
+        return (pictures.float() / 255 - mean) / std
+
+
+def load_pixels(folder: Path) -> Pixels:
+    """Read from a CLIP folder how its tower wants pictures.
+
+    Raises:
+        OSError: If the folder holds no settings of an image processor.
+    """
+    processor: Any = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+    size = processor.crop_size
+    return Pixels(int(size["height"]), tuple(processor.image_mean), tuple(processor.image_std))
 
 
 def load_tower(folder: Path) -> CLIPModel:

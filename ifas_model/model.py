@@ -1,0 +1,262 @@
+"""I-FAS: a frozen vision tower, the Globally Aware Connector, and a language model that answers.
+
+Shapes in this file:
+    B batch, S side of a picture, N image patches, L encoder layers, M learnable queries,
+    V vision width, T language width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    CLIPVisionConfig,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from ifas_model.config import IFasConfig
+from ifas_model.connector import GloballyAwareConnector
+from ifas_model.judging import Item, Judged
+from ifas_model.language import (
+    Words,
+    adapt,
+    answer_logits,
+    interpret,
+    learn_words,
+    margin_of,
+    write_answers,
+)
+from ifas_model.loss import LanguageLoss, lopsided_lm_loss, standard_lm_loss
+from ifas_model.prompt import QUESTION
+from ifas_model.vision import Features, Pixels, VisionTower, load_pixels, load_tower, look
+
+_SETTINGS: TypeAdapter[IFasConfig] = TypeAdapter(IFasConfig)
+
+
+class IFasModelConfig(PreTrainedConfig):
+    """What a checkpoint's ``config.json`` holds: all settings as plain data."""
+
+    model_type = "ifas"
+
+    settings: dict[str, Any] | None = None
+    """`IFasConfig`, with the connector's widths."""
+
+    vision: dict[str, Any] | None = None
+    """`CLIPVisionConfig`."""
+
+    text: dict[str, Any] | None = None
+    """`OPTConfig`."""
+
+    words: dict[str, Any] | None = None
+    """`language.Words`."""
+
+    pixels: dict[str, Any] | None = None
+    """`vision.Pixels`."""
+
+
+class IFas(PreTrainedModel):
+    """The I-FAS model.
+
+    Source: I-FAS, Figure 2.
+    """
+
+    config_class = IFasModelConfig
+    base_model_prefix = "ifas"
+    needs_features: ClassVar[bool] = True
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "language.lm_head.weight": "language.model.decoder.embed_tokens.weight"
+    }
+
+    def __init__(self, config: IFasModelConfig) -> None:
+        super().__init__(config)
+        if None in (config.settings, config.vision, config.text, config.words, config.pixels):
+            raise ValueError("`config` must hold all settings, but lacks some: use `build`.")
+        self.settings = _SETTINGS.validate_python(config.settings)
+        self.words = Words(**{k: _hashable(v) for k, v in (config.words or {}).items()})
+        self.pixels = Pixels(**{k: _hashable(v) for k, v in (config.pixels or {}).items()})
+        self.vision = VisionTower(CLIPVisionConfig(**config.vision))
+        self.connector = GloballyAwareConnector(self.settings.connector)
+        self.language = OPTForCausalLM(OPTConfig(**config.text))
+        if self.settings.language_training == "lora":
+            adapt(self.language, rank=self.settings.lora_rank, alpha=self.settings.lora_alpha)
+        self.tokenizer: Any = None
+        self.alpha: float | None = self.settings.loss.alpha
+        self.post_init()
+        self.begin("main")
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Leave fresh weights as their modules made them; the rest is loaded."""
+
+    @classmethod
+    def build(cls, settings: IFasConfig, *, tower: Path, language: Path, seed: int) -> IFas:
+        """Return a model whose connector is new, on trained tower and language model.
+
+        Args:
+            settings: Its settings.
+            tower: CLIP folder in the Hugging Face layout.
+            language: OPT folder in the Hugging Face layout, with its tokenizer.
+            seed: Of the connector and the adapters.
+        """
+        clip = load_tower(tower)
+        opt = OPTForCausalLM.from_pretrained(language, local_files_only=True, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(language, local_files_only=True)
+        vision_config: Any = clip.config.vision_config
+        sized = replace(
+            settings.connector,
+            vision_dim=vision_config.hidden_size,
+            encoder_layers=vision_config.num_hidden_layers,
+            language_dim=opt.config.word_embed_proj_dim,
+        )
+        words = learn_words(tokenizer, settings.prompt)
+        plain = _SETTINGS.dump_python(replace(settings, connector=sized), mode="json")
+        torch.manual_seed(seed)
+        model = cls(
+            IFasModelConfig(
+                settings=plain,
+                vision=vision_config.to_dict(),
+                text=opt.config.to_dict(),
+                words=asdict(words),
+                pixels=load_pixels(tower)._asdict(),
+            )
+        )
+        model.vision.load_state_dict(clip.vision_model.state_dict())
+        _load_language(model.language, opt)
+        model.tokenizer = tokenizer
+        return model
+
+    @classmethod
+    def load(cls, folder: Path) -> IFas:
+        """Load a checkpoint folder with its tokenizer, in evaluation mode."""
+        model: IFas = cls.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return model.eval()
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # noqa: ANN401
+        """Save weights, settings and tokenizer in the Hugging Face layout."""
+        super().save_pretrained(save_directory, **options)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(save_directory)
+
+    def begin(self, phase: str) -> None:
+        """Let learn what a phase lets learn.
+
+        Args:
+            phase: ``main``: the connector, and of the language model what the settings say;
+                ``align``: the connector alone, from interpretations alone.
+
+        Raises:
+            ValueError: If there is no such phase.
+        """
+        if phase not in ("main", "align"):
+            raise ValueError(f"`phase` must be 'main' or 'align', but is {phase!r}.")
+        self.requires_grad_(False)
+        self.connector.requires_grad_(True)
+        is_main = phase == "main"
+        if is_main and self.settings.language_training != "frozen":
+            for name, parameter in self.language.named_parameters():
+                wanted = self.settings.language_training == "full" or "lora_" in name
+                parameter.requires_grad_(wanted)
+        self.alpha = self.settings.loss.alpha if is_main else 0.0
+
+    def train(self, mode: bool = True) -> IFas:
+        """Switch dropout; the tower is frozen and stays in evaluation mode."""
+        super().train(mode)
+        self.vision.eval()
+        return self
+
+    def look(self, pixels: Tensor) -> Features:
+        """Return X_V and G_V of a batch of crops: uint8 (B, 3, S, S)."""
+        layer, keeps = self.settings.local_layer, self.settings.keep_class_token
+        with torch.no_grad():
+            normal = self.pixels.normalize(pixels).to(self.vision.dtype)
+            return look(self.vision, normal, local_layer=layer, keep_class_token=keeps)
+
+    def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """Make a batch of features or pixels, with answers if the items hold labels."""
+        batch: dict[str, Tensor] = {}
+        for name in ("pixels", "patches", "class_tokens"):
+            if name in items[0]:
+                batch[name] = torch.stack([item[name] for item in items])  # type: ignore[literal-required]
+        if "label" in items[0]:
+            batch["targets"], batch["segments"] = write_answers(
+                self.tokenizer,
+                self.words,
+                [item["label"] for item in items],
+                [item["interpretation"] for item in items],
+                max_tokens=self.settings.max_interpretation_tokens,
+            )
+        return batch
+
+    def forward(self, **batch: Tensor) -> Judged:
+        """Judge a batch; with `targets` and `segments`, its loss as well.
+
+        Args:
+            batch: `patches` (B, N, V) and `class_tokens` (B, L, V), or `pixels` (B, 3, S, S).
+        """
+        soft = self.connect(batch)
+        targets = batch.get("targets")
+        logits = answer_logits(self.language, soft, self.words, targets)
+        margin = margin_of(logits, self.words)
+        if targets is None:
+            return Judged(margin)
+        loss = self._loss(logits, targets, batch["segments"])
+        return Judged(margin, loss.total, loss.judgment.detach(), loss.interpretation.detach())
+
+    def connect(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return X_T of a batch, (B, M + L, T)."""
+        if "pixels" in batch:
+            patches, class_tokens = self.look(batch["pixels"])
+        else:
+            patches, class_tokens = batch["patches"], batch["class_tokens"]
+        dtype = self.connector.queries.dtype
+        soft: Tensor = self.connector(patches.to(dtype), class_tokens.to(dtype))
+        return soft
+
+    @torch.no_grad()
+    def interpret(self, batch: dict[str, Tensor], is_bona_fide: Tensor) -> list[str]:
+        """Generate the interpretations that go with judgments.
+
+        Args:
+            batch: As in `forward`.
+            is_bona_fide: The judgment of each face, bool (B,).
+        """
+        soft = self.connect(batch)
+        yes, no = (torch.tensor(i, device=soft.device) for i in (self.words.yes, self.words.no))
+        judgments = torch.where(is_bona_fide.to(soft.device), yes, no)
+        limit = self.settings.max_interpretation_tokens
+        rows = interpret(self.language, soft, self.words, judgments, max_tokens=limit)
+        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return [text.strip().lstrip(".").strip() for text in texts]
+
+    def conclude(self, items: Sequence[Item]) -> None:
+        """Take nothing: a trained I-FAS is complete."""
+
+    def _loss(self, logits: Tensor, targets: Tensor, segments: Tensor) -> LanguageLoss:
+        if self.settings.loss.kind == "standard" and self.alpha != 0.0:
+            return standard_lm_loss(logits, targets, segments)
+        return lopsided_lm_loss(logits, targets, segments, alpha=self.alpha or 0.0)
+
+
+AutoConfig.register("ifas", IFasModelConfig)  # so that AutoTokenizer knows the folder
+
+
+def _hashable(value: Any) -> Any:  # noqa: ANN401 - plain data
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _load_language(language: OPTForCausalLM, trained: OPTForCausalLM) -> None:
+    """Copy trained weights, also under the names that adapters give to what they wrap."""
+    state = {name.replace(".base_layer.", "."): name for name in language.state_dict()}
+    weights = {state[name]: tensor for name, tensor in trained.state_dict().items()}
+    language.load_state_dict(weights, strict=False)
