@@ -237,3 +237,16 @@ def load(path: Path) -> list[Result]:
         return _LIST_ADAPTER.validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
         raise ValueError(f"{path}: {_explain(error)}") from error
+
+
+def auc_bounds(hter: float) -> tuple[float, float]:
+    """Return the least and greatest AUC that any scores with this HTER can have.
+
+    For a printed HTER above 0.5 the greatest is ``2 (1 - HTER)``: some pairs in print cannot be.
+    """
+    return max(0.0, 1 - 2 * hter), min(1.0, 2 - 2 * hter)
+
+
+def auc_bounds_at_eer(eer: float) -> tuple[float, float]:
+    """Return the least and greatest AUC of scores whose FAR and BPCER are both `eer` somewhere."""
+    return (1 - eer) ** 2, 1 - eer**2
