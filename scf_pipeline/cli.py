@@ -375,6 +375,31 @@ def stats(
             stderr.print(to_text(rows), markup=False, highlight=False)
 
 
+@app.command("report")
+def report_(
+    folder: Annotated[str, typer.Argument(help="A run's folder, e.g. runs/default.")],
+    dictionary: Dictionary = None,
+) -> None:
+    """Write the report of a run: results and manifests -> one HTML page; prints its path.
+
+    Example: scf report runs/default
+    """
+    with expected_errors():
+        from scf_pipeline.report import shelf
+        from scf_pipeline.settings import settings
+        from scf_pipeline.stages import report as stage
+
+        place = upath(folder)
+        found = shelf.sealed_in(place)
+        if (made := shelf.current(found)) is None:
+            config = stage.ReportConfig(dictionary=dictionary_path(dictionary))
+            names = ("evaluations", "curation")
+            inputs = dict(zip(names, map(tuple, shelf.parted(found)), strict=True))
+            name = f"report-{settings(config, **inputs).fingerprint[:8]}"
+            made = stage.run(config, **inputs, out=place / name, engine=engine(0))
+        typer.echo(made.path / stage.PAGE)
+
+
 def upath(place: str) -> Any:  # noqa: ANN401 - a UPath; naming it would import fsspec
     """Return a local path or fsspec URL as a path object."""
     from upath import UPath
