@@ -46,17 +46,22 @@ def _explain(kind: type, error: ValidationError, where: str | Path) -> ConfigErr
     found = error.errors()
     unknown = [one for one in found if one["type"] == "unexpected_keyword_argument"]
     first = (unknown or found)[0]
-    location = first["loc"]
+    location, owner = _place(kind, first["loc"])
     field = ".".join(str(step) for step in location)
     fix = f"Correct this field of `{kind.__name__}`."
     if unknown:
-        owner = _owner(kind, location)
         known = sorted(f.name for f in dataclasses.fields(owner))
         near = get_close_matches(str(location[-1]), known, n=1) or known
         what = f"A setting must be one of `{owner.__name__}`'s, but is {field!r}."
         fix = f"Did you mean {', '.join(near)}?"
     elif first["type"] == "missing":
         what = f"`{field}` must be given, but is absent."
+    elif first["type"] == "union_tag_invalid":
+        context = first["ctx"]
+        location = (*location, tag := context["discriminator"].strip("'"))
+        what = (
+            f"`{field}.{tag}` must be one of {context['expected_tags']}, but is {context['tag']!r}."
+        )
     elif first["type"] == "value_error":
         what = str(first["ctx"]["error"])
     else:
@@ -66,13 +71,31 @@ def _explain(kind: type, error: ValidationError, where: str | Path) -> ConfigErr
     return ConfigError(what, where=locate(where, location), fix=fix)
 
 
-def _owner(kind: Any, location: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - a dataclass
-    """Return the config dataclass, at any depth, to which the last field of a location belongs."""
-    for step in location[:-1]:
+def _place(kind: Any, location: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Any]:  # noqa: ANN401 - a dataclass
+    """Return a location as the file has it, and the config dataclass of its last field.
+
+    Where a field may be one of several dataclasses, pydantic tells by one more step which was
+    meant; no file has that step.
+    """
+    steps: list[str | int] = []
+    choices: list[Any] = []
+    for step in location:
+        if len(choices) > 1:
+            kind = next((choice for choice in choices if _is_meant(choice, step)), kind)
+            choices = []
+            continue
+        if len(choices) == 1 and isinstance(step, str):
+            kind = choices[0]
+        steps.append(step)
         if isinstance(step, str):
             hint = get_type_hints(kind).get(step)
-            kind = next((k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k)), kind)
-    return kind
+            choices = [k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k)]
+    return tuple(steps), kind
+
+
+def _is_meant(choice: Any, tag: str | int) -> bool:  # noqa: ANN401 - a dataclass
+    """Tell whether a dataclass is the one that bears a tag in its field of one allowed word."""
+    return any(get_args(hint) == (tag,) for hint in get_type_hints(choice).values())
 
 
 def locate(where: str | Path, location: Sequence[str | int]) -> str:

@@ -1,6 +1,7 @@
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,24 @@ class Toy:
     def __post_init__(self) -> None:
         if self.name == self.color:
             raise ValueError(f"`name` must not be a color, but is {self.name!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Calm:
+    kind: Literal["calm"] = "calm"
+    inner: Inner = Inner()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Loud:
+    kind: Literal["loud"] = "loud"
+    volume: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Choir:
+    voice: Calm | Loud = Field(default=Calm(), discriminator="kind")
+    several: tuple[Inner, ...] = ()
 
 
 def refusal(data: dict[str, object], where: str | Path = "settings.yaml") -> ConfigError:
@@ -96,6 +115,45 @@ def test_an_unknown_nested_field_is_answered_with_the_nearest_beside_it(data, fi
     error = refusal({"name": "a"} | data)
     assert error.what == f"A setting must be one of `Inner`'s, but is {field!r}."
     assert error.fix == "Did you mean rate?"
+
+
+@pytest.mark.parametrize(
+    ("data", "owner", "field"),
+    [
+        ({"kind": "loud", "volum": 1}, "Loud", "volume"),
+        ({"kind": "calm", "volum": 1}, "Calm", "kind"),
+        ({"kind": "calm", "inner": {"rat": 1}}, "Inner", "rate"),
+    ],
+)
+def test_an_unknown_field_of_one_of_several_kinds_is_told_as_the_file_has_it(
+    data: dict, owner: str, field: str, file: Path
+) -> None:
+    file.write_text(json.dumps({"several": [], "voice": data}, indent=1))
+    with pytest.raises(ConfigError) as caught:
+        build(Choir, read_yaml(file), where=file)
+    unknown = "inner.rat" if "inner" in data else "volum"
+    line = 5 if unknown == "volum" else 6
+    assert caught.value.what == f"A setting must be one of `{owner}`'s, but is 'voice.{unknown}'."
+    assert caught.value.where == f"{file}:{line}: voice.{unknown}"
+    assert field in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("voice", "what"),
+    [
+        ({"kind": "dumb"}, "`voice.kind` must be one of 'calm', 'loud', but is 'dumb'."),
+        ({"kind": "loud", "volume": "x"}, "`voice.volume` must be a valid integer, but is 'x'."),
+    ],
+)
+def test_a_wrong_value_of_one_of_several_kinds_is_told_as_the_file_has_it(
+    voice: dict, what: str, file: Path
+) -> None:
+    file.write_text(json.dumps({"voice": voice}, indent=1))
+    with pytest.raises(ConfigError) as caught:
+        build(Choir, read_yaml(file), where=file)
+    assert caught.value.what == what
+    line = 3 if len(voice) == 1 else 4
+    assert caught.value.where == f"{file}:{line}: {what.split('`')[1]}"
 
 
 def test_stage_and_version_are_no_settings() -> None:
