@@ -205,15 +205,19 @@ def _explain(error: ValidationError) -> str:
     """Return the first error in our words; an unknown field comes first."""
     found = error.errors()
     first = next((one for one in found if one["type"] == "unexpected_keyword_argument"), found[0])
-    kind, field = first["type"], ".".join(str(step) for step in first["loc"]) or "results"
+    kind, field = first["type"], ".".join(str(step) for step in first["loc"])
+    subject = f"`{field}` " if field else ""
     if kind == "unexpected_keyword_argument":
-        return f"`{field}` must be a known field, but is not."
+        return f"{subject}must be a known field, but is not."
     if kind == "missing":
-        return f"`{field}` must be given, but is absent."
+        return f"{subject}must be given, but is absent."
     if kind == "value_error":
-        return f"`{field}`: {first['ctx']['error']}" if first["loc"] else str(first["ctx"]["error"])
-    rule = first["msg"].replace("Input should", "must")
-    return f"`{field}` {rule}, but is {str(first['input'])[:80]!r}."
+        reason = str(first["ctx"]["error"])
+        return f"`{field}`: {reason}" if field else reason
+    if kind == "json_invalid":
+        return f"must hold JSON: {first['ctx']['error']}."
+    rule = first["msg"].replace("Input should", "must").replace("array", "list")
+    return f"{subject}{rule}, but is {first['input']!r:.80}."
 
 
 def save(results: Sequence[Result], path: Path) -> None:
