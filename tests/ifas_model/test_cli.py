@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -7,14 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result as Done
+from PIL import Image
 from typer.testing import CliRunner
 
 from ifas_model import cli, results
 from ifas_model.config import EvaluateConfig, FeaturesConfig, TrainConfig
+from ifas_model.prompt import QUESTION
+from ifas_model.protocols import ELEVEN, protocol
 from ifas_model.results import ErrorRates, Result
 from ifas_model.shards import SHARD_SCHEMA
 from ifas_model.vocabulary import Split
@@ -480,3 +485,111 @@ def test_a_folder_that_is_no_model_is_refused(
     assert where == "MODEL"
     assert "`ifas train` printed" in fix
     assert not (tmp_path / "out").exists()
+
+
+# The three commands as they are, on very small models
+
+
+CAPTIONS = ["This is a man holding a sheet of paper", "This is a man in a red shirt"]
+TINY = """
+method:
+  method: ifas
+  connector: {dim: 32, num_heads: 2, num_queries: 2, num_blocks: 1, mlp_ratio: 1}
+  max_interpretation_tokens: 8
+phases: [{steps: 3, batch_size: 4, learning_rate: 0.001}]
+"""
+
+
+def picture(number: int) -> bytes:
+    """Draw a face's crop: attacks are bluish, bona fide ones reddish."""
+    noise = np.random.default_rng(number).integers(0, 60, (32, 32, 3), np.uint8)
+    noise[..., 0 if number % 2 else 2] += 150
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def face(dataset: str, split: str, number: int) -> dict[str, Any]:
+    told = CAPTIONS[number % 2]
+    name = f"{dataset}/{split}{number}"
+    blank: dict[str, Any] = dict.fromkeys(SHARD_SCHEMA.names)
+    return blank | {
+        "face_id": f"{name}#0",
+        "sample_id": name,
+        "dataset": dataset,
+        "frame": 0,
+        "split": split,
+        "image": {"bytes": picture(number), "path": f"{number}.png"},
+        "label": number % 2,
+        "pai_species": None if number % 2 else "print",
+        "judgment": "Yes" if number % 2 else "No",
+        "interpretation": told,
+        "keywords": [],
+    }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of a source and eleven targets, a tower and a language model, all very small."""
+    import torch
+    from transformers import OPTConfig, OPTForCausalLM
+
+    from scf_pipeline.miniature.models import ClipSizes, build_clip
+    from scf_pipeline.miniature.tokenizer import learn_clip_tokenizer, learn_opt_tokenizer
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "shards/data").mkdir(parents=True)
+    targets = [(name, protocol("protocol2").targets[name][0]) for name in ELEVEN]
+    rows = {
+        "train": [face("celeba_spoof", "train", number) for number in range(12)],
+        "test": [face("celeba_spoof", "test", number) for number in range(4)],
+    }
+    for name, split in targets:
+        rows[split] += [face(name, split, number) for number in range(4)]
+    for split, found in rows.items():
+        table = pa.Table.from_pylist(found, schema=SHARD_SCHEMA)
+        pq.write_table(table, folder / f"shards/data/{split}-00000-of-00001.parquet")
+    sizes = ClipSizes(
+        image_px=32,
+        stem_widths=(8, 8, 8),
+        vision_dim=32,
+        vision_layers=2,
+        vision_heads=2,
+        text_dim=32,
+        text_layers=1,
+        shared_dim=16,
+    )
+    for made in build_clip(learn_clip_tokenizer(CAPTIONS, max_length=24), sizes, seed=0):
+        made.save_pretrained(folder / "clip")
+    tokenizer = learn_opt_tokenizer([*CAPTIONS, QUESTION, "Question: Answer: Yes No.\n"])
+    torch.manual_seed(0)
+    language = OPTForCausalLM(
+        OPTConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            word_embed_proj_dim=32,
+            ffn_dim=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=64,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    language.save_pretrained(folder / "opt")
+    tokenizer.save_pretrained(folder / "opt")
+    return folder
+
+
+def test_shards_become_a_model(world: Path, tmp_path: Path) -> None:
+    (model,) = printed_by(
+        *("train", world / "shards", "--out", tmp_path / "model"),
+        *("--tower", world / "clip", "--language", world / "opt"),
+        *("--features", tmp_path / "cache"),
+        *settings(tmp_path, TINY),
+    )
+    kept = {one.name for one in Path(model).iterdir()}
+    assert {"config.json", "model.safetensors", "run.json", "training.json"} <= kept
+    assert ".scratch" not in kept
+    assert json.loads((Path(model) / "training.json").read_text())["steps"] == 3
+    assert len(list((tmp_path / "cache").iterdir())) == 1
