@@ -113,13 +113,12 @@ def eer(scores: ArrayLike, is_bona_fide: ArrayLike) -> tuple[float, float]:
     """Return the equal error rate and its threshold.
 
     The threshold is the one, of the scores and one above them all, where FAR and BPCER are
-    closest, and the rate is their mean there. Two neighbours can be equally close, one on either
-    side of equality; the lower is taken.
+    closest, and the rate is their mean there. Two can be equally close, one on either side of
+    equality; the lower is taken, and so always a score: the least is as close as the one above all.
     """
     bona_fide, attack, distinct = _count(*_read(scores, is_bona_fide))
     rate, best = _at_eer(*_errors(bona_fide, attack))
-    thresholds = np.append(distinct, np.nextafter(distinct[-1], np.inf))
-    return float(rate), float(thresholds[best])
+    return float(rate), float(distinct[best])
 
 
 def compat_grid_eer(p_yes: ArrayLike, is_bona_fide: ArrayLike) -> tuple[float, float]:

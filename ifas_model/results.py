@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-"""Setting of the dataclasses below: an unknown field, a NaN or an infinity is an error."""
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+"""Setting of the dataclasses below: an unknown field or a number that is not finite is an error;
+in plain settings such a number stays what it is, so that `save` refuses it."""
 
-# PAPER: neither policy is stated. Its tables obey the bounds of a threshold at the target's own
-# EER, as the public baselines take it; so this is the headline, and the honest two stand beside it.
+# PAPER: neither policy is stated. Its tables, four misprints aside, obey the bounds of a threshold
+# at the target's own EER, as public baselines take it: so this is the headline, beside honest ones.
 THRESHOLD_POLICIES = ("eer_on_test", "eer_on_dev", "fixed")
 """Where a threshold comes from: the judged faces, the sources' dev part, or the settings."""
 
@@ -58,7 +59,7 @@ class ErrorRates:
     """Errors by sample at one threshold; accepted means score >= threshold."""
 
     threshold: float
-    """The threshold, on `p_yes`; one above all scores where nothing is accepted."""
+    """Least `p_yes` that is accepted."""
 
     far: Rate
     """Accepted attacks over all attacks."""

@@ -131,6 +131,10 @@ def test_ece_of_sure_scores_is_the_share_of_wrong_ones() -> None:
     assert ece([1.0, 0.0], [False, True]) == 1
 
 
+def test_a_score_of_one_shares_the_last_bin() -> None:
+    assert ece([0.95, 1.0], [True, False]) == pytest.approx(0.975 - 0.5)
+
+
 def grid_by_hand(scores, is_bona_fide) -> tuple[float, float]:
     """Try every threshold of the grid in turn; a later one wins a tie."""
     best = (1.0, 1.0, 0.0)
@@ -149,6 +153,10 @@ def test_the_grid_equals_the_baselines_loop(seed: int, grain: int) -> None:
     assert compat_grid_eer(scores, is_bona_fide) == pytest.approx(
         grid_by_hand(scores, is_bona_fide), abs=1e-12
     )
+
+
+def test_the_grid_ends_above_sure_scores() -> None:
+    assert compat_grid_eer([1.0, 1.0, 1.0], [True, False, False]) == (0.5, 1.1)
 
 
 def test_the_grid_agrees_with_exact_rates_on_smooth_scores() -> None:

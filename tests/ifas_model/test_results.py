@@ -71,6 +71,12 @@ def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_settings_that_json_cannot_hold_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save([replace(RESULT, settings={"alpha": float("nan")})], tmp_path / "results.json")
+    assert not (tmp_path / "results.json").exists()
+
+
 @pytest.mark.parametrize("field", [one.name for one in fields(Result)])
 def test_every_field_must_be_given(field: str) -> None:
     data = RESULT.to_dict()
