@@ -93,6 +93,17 @@ def learn(model: nn.Module, parts: Sequence[nn.Module]) -> None:
     model.train(model.training)  # a frozen part is held in evaluation mode, a thawed one no more
 
 
+def hold_statistics(tower: nn.Module) -> None:
+    """Keep the batch norms of a stem in evaluation, so that their statistics stay as they came.
+
+    CLIP's own patches have none; a stem's would follow the source, and FLIP's views, away from the
+    pictures to be judged. Their weights go on to learn.
+    """
+    for module in tower.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
 def refuse(phase: str, known: Sequence[str]) -> ValueError:
     """Return the error of a phase that a method does not have."""
     return ValueError(f"`phase` must be one of {', '.join(known)}, but is {phase!r}.")

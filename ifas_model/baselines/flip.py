@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, field
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import yaml
@@ -29,6 +28,12 @@ from ifas_model.prompt import Answer, answer
 from ifas_model.vision import load_tower
 from ifas_model.vocabulary import Label
 
+TEMPLATES = Path(__file__).with_name("templates.yaml")
+"""The sentences that stand for the classes."""
+
+MIN_TEMPLATES = 4
+"""Fewest sentences of a class: of three, one view could draw all and leave the other none."""
+
 TEXTS_AT_ONCE = 64
 """Training texts that are embedded at a time for the prototypes."""
 
@@ -36,11 +41,24 @@ JUDGMENTS = tuple(answer(label, "a face").judgment for label in Label)
 """What begins the text of a picture, by label."""
 
 
-def read_templates() -> dict[str, list[str]]:
-    """Return the sentences that stand for each class, from ``templates.yaml``."""
-    file = resources.files("ifas_model.baselines") / "templates.yaml"
-    templates: dict[str, list[str]] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return {label: templates[label] for label in Label}
+def read_templates(file: Path = TEMPLATES) -> dict[str, list[str]]:
+    """Return the sentences that stand for each class.
+
+    Args:
+        file: YAML, a list of sentences under the name of each label.
+
+    Raises:
+        ValueError: If a class has too few sentences, or fewer than the other.
+    """
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    templates: dict[str, list[str]] = {label.value: found[label] for label in Label}
+    counts = {label: len(sentences) for label, sentences in templates.items()}
+    if len(set(counts.values())) > 1 or min(counts.values()) < MIN_TEMPLATES:
+        raise ValueError(
+            f"`{file.name}` must hold as many sentences of each class, at least {MIN_TEMPLATES}, "
+            f"but holds {counts}."
+        )
+    return templates
 
 
 class FlipModelConfig(BaselineConfig):  # type: ignore[no-untyped-call]
@@ -78,6 +96,12 @@ class Flip(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave modules as they drew themselves: transformers passes over some of ours."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation; the tower's statistics stay in evaluation."""
+        super().train(mode)
+        _tower.hold_statistics(self.clip)
+        return self
 
     def begin(self, phase: str) -> None:
         """Let everything learn, in ``main``.

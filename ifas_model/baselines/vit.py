@@ -54,8 +54,9 @@ class Vit(PreTrainedModel):  # type: ignore[no-untyped-call]
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation; a frozen tower stays in evaluation."""
         super().train(mode)
+        _tower.hold_statistics(self.tower)
         if not any(weight.requires_grad for weight in self.tower.parameters()):
-            self.tower.eval()  # its stem's statistics must not move
+            self.tower.eval()
         return self
 
     def begin(self, phase: str) -> None:

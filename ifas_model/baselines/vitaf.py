@@ -88,6 +88,8 @@ class AdaptedBlock(nn.Module):
         found, _ = block.self_attn(hidden_states=block.layer_norm1(tokens), attention_mask=None)
         first, second = (adapter(found) for adapter in self.after_attention)
         cosine = squared_cosine(first, second)
+        # PAPER: each adapter has a skip of its own in the released code, so that a fresh block adds
+        # twice what CLIP's adds, and its cosine is nearly 1.
         tokens = tokens + first + second
         found = block.mlp(block.layer_norm2(tokens))
         first, second = (adapter(found) for adapter in self.after_mlp)

@@ -22,7 +22,9 @@ SIZES = ClipSizes(
 CAPTIONS = ["This is a man holding a sheet of paper", "This is a man in a red shirt"]
 CONFIGS = {
     "vit": VitConfig(head_dim=16, dropout=0),
-    "vitaf": VitafConfig(head_dim=16, dropout=0, adapter_dim=4, initial_scale=0.05),
+    "vitaf": VitafConfig(
+        head_dim=16, dropout=0, adapter_dim=4, initial_scale=0.02, initial_shift=0.02
+    ),
     "flip": FlipConfig(hidden_dim=32, view_dim=8),
 }
 

@@ -63,6 +63,12 @@ def test_what_does_not_learn_is_frozen():
     assert all(weight.requires_grad for weight in model.parameters())
 
 
+def test_statistics_are_held_wherever_they_are():
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Dropout()).train()
+    _tower.hold_statistics(model)
+    assert [module.training for module in model] == [False, True]
+
+
 def test_an_unknown_phase_is_named_with_the_known_ones():
     error = _tower.refuse("align", ["main", "head"])
     assert str(error) == "`phase` must be one of main, head, but is 'align'."

@@ -40,6 +40,16 @@ def test_the_templates_hold_six_sentences_of_each_class():
     assert all(text == text.strip() and text for text in sentences)
 
 
+@pytest.mark.parametrize(("attack", "bona_fide"), [(6, 5), (3, 3)])
+def test_templates_that_cannot_be_halved_are_refused(attack, bona_fide, tmp_path):
+    file = tmp_path / "mine.yaml"
+    lines = ["attack:", *["- a"] * attack, "bona_fide:", *["- b"] * bona_fide]
+    file.write_text("\n".join(lines))
+    counts = f"'attack': {attack}, 'bona_fide': {bona_fide}"
+    with pytest.raises(ValueError, match=f"`mine.yaml` must hold as many .* but holds {{{counts}"):
+        flip.read_templates(file)
+
+
 def test_everything_learns(model, items):
     model.begin("main")
     model.train()
@@ -60,6 +70,14 @@ def test_a_face_is_judged_by_the_mean_templates_of_the_classes(model, items, mar
         seen = model.clip.visual_projection(pooled)
         logits = model.clip.logit_scale.exp() * normalize(seen) @ normalize(classes).T
     assert torch.allclose(margins(model, items), logits[:, 1] - logits[:, 0], atol=1e-4)
+
+
+def test_its_views_do_not_move_the_statistics_of_its_stem(model, items, learn):
+    before = {name: weight.clone() for name, weight in model.clip.named_buffers()}
+    assert any("running_mean" in name for name in before)
+    model.begin("main")
+    learn(model, items, steps=2)
+    assert all(torch.equal(before[name], now) for name, now in model.clip.named_buffers())
 
 
 def test_the_views_add_to_the_loss_and_image_text_alone_has_none(model, items, tower, configs):
@@ -122,20 +140,17 @@ def test_many_texts_are_embedded_as_few_at_a_time(captioned, items, monkeypatch)
     assert torch.allclose(captioned.prototypes, whole, atol=1e-6)
 
 
-def test_the_margin_that_training_logs_is_not_told_the_label(captioned, items):
-    # the same picture with the other label has another own text, yet meets the same two means
-    model = flip.build(
-        replace(CAPTIONED, variant="it", saturation=0), captioned_tower(captioned), 0
-    )
-    twins = [item | {"pixels": items[0]["pixels"]} for item in items[:2]]
-    model.begin("main")
-    model.train()
-    found = model(**model.collate(twins))
-    assert torch.allclose(found.margin[0], found.margin[1], atol=1e-4)
-
-
-def captioned_tower(model):
-    return model.tokenizer.name_or_path
+def test_the_margin_that_training_logs_is_not_told_the_label(tower, items):
+    # one picture with four texts: each has another own text, yet all meet the same two means
+    model = flip.build(replace(CAPTIONED, variant="it", saturation=0), tower, 0).train()
+    words = ["a man", "paper", "a sheet of paper", "a red shirt"]
+    same = [
+        item | {"pixels": items[0]["pixels"], "interpretation": f"This is {text}"}
+        for item, text in zip(items, words, strict=False)
+    ]
+    judged = model(**model.collate(same))
+    assert torch.allclose(judged.margin, judged.margin[:1].expand(4), atol=1e-4)
+    assert judged.margin.abs().min() > 1e-3
 
 
 def test_captions_lead_each_picture_to_its_own_text(captioned, items):

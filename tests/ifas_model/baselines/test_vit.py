@@ -43,6 +43,14 @@ def test_a_probe_never_moves_its_tower_nor_the_statistics_of_its_stem(tower, ite
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_a_tuned_stem_keeps_its_statistics(model, items, learn):
+    before = {name: weight.clone() for name, weight in model.tower.named_buffers()}
+    assert any("running_mean" in name for name in before)
+    model.begin("main")
+    learn(model, items, steps=2)
+    assert all(torch.equal(before[name], now) for name, now in model.tower.named_buffers())
+
+
 def test_a_thawed_tower_trains_again(model):
     model.train()
     model.begin("head")

@@ -114,7 +114,7 @@ def test_the_cosines_are_in_the_loss_by_their_weight_and_absent_at_zero(tower, i
         config = replace(configs["vitaf"], cosine_weight=weight)
         model = vitaf.build(config, tower, 0).eval()
         judged = model(**model.collate(items))
-        extra.append(float(judged.loss - judged.judgment))
+        extra.append((judged.loss - judged.judgment).item())
     assert extra[0] == 0
     assert extra[2] == pytest.approx(2 * extra[1], rel=1e-4)
     assert 0.9 < extra[2] <= 1.0001  # fresh adapters are nearly the same, the identity
