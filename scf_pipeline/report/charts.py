@@ -14,7 +14,7 @@ from typing import TypeAlias
 from scf_pipeline.report.html import Html, escape, join, tag
 
 WIDTH, HEIGHT = 360, 250
-LEFT, RIGHT, TOP, BOTTOM = 44, 350, 10, 206
+LEFT, RIGHT, TOP, BOTTOM = 44, 342, 10, 206
 SERIES = 6
 """Styles of series; a seventh looks like the first."""
 
@@ -104,7 +104,7 @@ def radar(description: str, spokes: Sequence[str], lines: Sequence[Line], inner:
         lines: Series whose points are (number of the spoke, value in [0, 1]).
         inner: Value at the centre; 1 lies at the rim.
     """
-    size, radius = 330, 108.0
+    size, radius = 290, 112.0
     middle = (WIDTH / 2, size / 2)
 
     def place(point: Point) -> Point:
@@ -117,6 +117,7 @@ def radar(description: str, spokes: Sequence[str], lines: Sequence[Line], inner:
         if line.points:  # a radar's line ends where it began
             closed = Line(line.name, [*line.points, line.points[0]], has_markers=True)
             drawn.append(_line(number, closed, place))
+    drawn.append(_levels(inner, place))
     return _figure(description, drawn, [line.name for line in lines], size)
 
 
@@ -159,7 +160,7 @@ def _grid(x: Axis, y: Axis, place: _Place) -> Html:
         _, height = place((x.low, tick))
         drawn.append(Html(f'<path class="grid" d="M{LEFT} {height:.1f}H{RIGHT}"/>'))
         drawn.append(_text(LEFT - 5, height + 4, _number(tick), "end"))
-    for tick in x.ticks():
+    for tick in x.ticks(8):
         across, _ = place((tick, y.low))
         drawn.append(Html(f'<path class="grid" d="M{across:.1f} {TOP}V{BOTTOM}"/>'))
         drawn.append(_text(across, BOTTOM + 16, _number(tick), "middle"))
@@ -181,10 +182,13 @@ def _web(spokes: Sequence[str], inner: float, place: _Place) -> Html:
         side = label[0] - WIDTH / 2
         anchor = "middle" if abs(side) < 12 else "start" if side > 0 else "end"
         drawn.append(_text(label[0], label[1] + 4, name, anchor))
-    for level in levels:
-        across, height = place((0, level))
-        drawn.append(_text(across + 3, height + 11, _number(100 * level), "start"))
     return join(drawn)
+
+
+def _levels(inner: float, place: _Place) -> Html:
+    """Return the percentages of two rings, to be drawn over the lines."""
+    places = [(level, place((0, level))) for level in (inner + (1 - inner) / 2, 1.0)]
+    return join(_text(x + 4, y + 12, _number(100 * level), "start") for level, (x, y) in places)
 
 
 def _line(number: int, line: Line, place: _Place) -> Html:

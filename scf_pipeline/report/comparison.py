@@ -69,19 +69,22 @@ def table1(runs: Runs) -> Html:
     places = runs.places(PROTOCOL_1)
     if not places:
         return join([heading, absent("Protocol 1 was not run.")])
-    theirs, averages_ = paper.table1(), paper.table1_averages()
+    theirs = dict(reversed(paper.table1().items()))  # the newest, and the paper itself, first
     shown = []
     for place in places:
         variants, targets = runs.variants(place), runs.targets(place)
         for key, measure in MEASURES:
             rows: list[list[Content]] = [
-                [f"to {paper.title(target)}"]
-                + [_figure(runs, place, name, measure, target) for name in variants]
-                + [printed(theirs[name].get(target), key) for name in theirs]
+                [
+                    f"to {paper.title(target)}",
+                    *(_figure(runs, place, name, measure, target) for name in variants),
+                    *(printed(theirs[name].get(target), key) for name in theirs),
+                ]
                 for target in targets
             ]
             mean = [cell(runs.summary(place, name, measure)) for name in variants]
-            told = [escape(f"{n:.2f}") if key == "hter" else NONE for n in averages_.values()]
+            printed_ = paper.table1_averages() if key == "hter" else {}
+            told = [escape(f"{printed_[n]:.2f}") if n in printed_ else NONE for n in theirs]
             groups = _groups([title(name) for name in variants], theirs)
             rows.append(["average", *mean, *told])
             shown.append(html_table(_caption(runs, place, key, "Table 1"), groups, rows))
@@ -109,9 +112,11 @@ def _table2(runs: Runs, place: Place, key: str, measure: Measure) -> Html:
     theirs, targets = paper.table2(), runs.targets(place)
     masks = [name for name in targets if name in _masks_only()]
     rows: list[list[Content]] = [
-        [paper.title(target)]
-        + [_figure(runs, place, name, measure, target) for name in variants]
-        + [printed(theirs[name].get(target), key) for name in theirs]
+        [
+            paper.title(target),
+            *(_figure(runs, place, name, measure, target) for name in variants),
+            *(printed(theirs[name].get(target), key) for name in theirs),
+        ]
         for target in targets
     ]
     mean = _means(runs, place, variants, measure, None, "average")
@@ -190,9 +195,10 @@ def _paired(runs: Runs, places: Sequence[Place], variants: Sequence[str]) -> Htm
         lines += _by_seed(runs, places, variant)
     if not rows:
         return absent("No seed has both the full model and another variant.")
-    is_single = all(len(runs.seeds(place, FULL)) < 2 for place in places)
-    note = "One seed gives no interval. " if is_single else ""
-    caption = f"Full model minus variant, in points, paired by seed. {note}{runs.note}"
+    caption = (
+        "Full model minus variant, in points, paired by seed; the full model is better where "
+        f"HTER is negative and AUC positive. {runs.note}"
+    )
     shown = html_table(caption, [Group("", ["full minus"]), *_world_groups(places)], rows)
     return join([shown, tag("details", tag("summary", "Seed by seed"), items(lines))])
 

@@ -13,6 +13,7 @@ from scf_pipeline.report.html import (
     Html,
     absent,
     escape,
+    folded,
     items,
     join,
     paragraph,
@@ -56,7 +57,7 @@ def _funnel(strand: Strand) -> Html:
     )
     return join(
         [
-            tag("h3", _where(strand)),
+            tag("h3", strand.heading),
             paragraph(note),
             html_table("The funnel by dataset", [Group("", ["dataset", *STEPS])], by_dataset),
             html_table("The funnel by kind", [Group("", ["kind", *STEPS])], by_kind),
@@ -121,7 +122,7 @@ def _rejected(strand: Strand) -> Html:
 def _audit(strand: Strand) -> Html:
     rows = [row for artifact in strand.of("stats") for row in artifact.read().to_pylist()]
     if not rows:
-        return absent(f"There is no audit of captioners of {_where(strand)}.")
+        return absent(f"There is no audit of captioners of {strand.heading}.")
     titles = {one.model: one.title for one in strand.captioners()}
     fractions = [one.manifest["config"].get("hold_out_fraction") for one in strand.of("stats")]
     who = "all subjects" if None in fractions else "held-out subjects, which C_S never saw,"
@@ -134,7 +135,7 @@ def _audit(strand: Strand) -> Html:
     ]
     return join(
         [
-            tag("h3", _where(strand)),
+            tag("h3", strand.heading),
             paragraph(
                 f"Captions of {who} in percent that name their own attack, another one, or any. "
                 "Of bona fide faces, any attack named is a false alarm."
@@ -166,7 +167,7 @@ def _keywords(material: Material, strand: Strand) -> Html:
     spoken = [(one, _hits(material, strand, one)) for one in strand.captioners()]
     words = [word for word in material.dictionary.keywords if any(h[word.text] for _, h in spoken)]
     if not words:
-        return absent(f"No keyword occurs in a caption of {_where(strand)}, or there are none.")
+        return absent(f"No keyword occurs in a caption of {strand.heading}, or there are none.")
     kinds = [kind for kind in (*map(str, PaiSpecies), "bona_fide") if _seen(spoken, kind)]
     known = paper.keywords()
     groups = [Group("", ["keyword", "names"])] + [
@@ -187,13 +188,15 @@ def _keywords(material: Material, strand: Strand) -> Html:
     silent = [word.text for word in material.dictionary.keywords if word not in words]
     return join(
         [
-            tag("h3", _where(strand)),
+            tag("h3", strand.heading),
             paragraph(
                 "Captions that hold a keyword, by what the face is. Bold: the keyword names the "
                 "face's own attack. P: the paper gives this word; the others are this project's."
             ),
             html_table("Hits of keywords", groups, rows),
-            paragraph(f"Never hit: {', '.join(silent)}.") if silent else "",
+            folded(f"{len(silent)} keywords never hit", paragraph(", ".join(silent), "."))
+            if silent
+            else "",
         ]
     )
 
@@ -222,7 +225,3 @@ def _hits(material: Material, strand: Strand, captioner: Captioner) -> dict[str,
                 for word in (*mine, *others):
                     hits[word][kind or "bona_fide"] += 1
     return hits
-
-
-def _where(strand: Strand) -> str:
-    return f"{strand.title} world" if strand.of("world") else strand.title

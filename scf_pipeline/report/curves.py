@@ -33,13 +33,13 @@ def curves(runs: Runs, evaluations: Sequence[Evaluation]) -> Html:
         "figures",
         "Figures 1 and 5, ROC curves, species",
         tag("h3", "Radar (Figure 1): AUC on each target"),
-        *(_radar(runs, place) for place in places),
+        _grid(_radar(runs, place) for place in places),
         tag("h3", "Weight of the judgment (Figure 5, left)"),
         _alphas(runs, places),
         tag("h3", "Convergence (Figure 5, right)"),
         *(_convergence(place, evaluations) for place in places),
         tag("h3", "ROC curves"),
-        *(_roc(runs, place) for place in places),
+        _grid(_roc(runs, place) for place in places),
         tag("h3", "Attacks that get through, by species"),
         _species(runs, places),
     )
@@ -60,11 +60,15 @@ def _radar(runs: Runs, place: Place) -> Html:
         points = [(float(n), one.mean) for n, one in enumerate(found) if one is not None]
         lines.append(Line(title(variant), points))
     least = min((y for line in lines for _, y in line.points), default=0.5)
-    inner = max(0.0, int(least * 10) / 10 - 0.1)
+    inner = max(0.0, int(10 * least - 0.2) / 10)
     names = [paper.short(target) for target in targets]
     chart = radar(f"AUC on each target, {place.title}", names, lines, inner)
     note = f"AUC in percent, {place.title}; the centre is {100 * inner:.0f}, the rim 100."
     return join([paragraph(note), chart])
+
+
+def _grid(charts: Iterable[Html]) -> Html:
+    return tag("div", *(tag("div", chart) for chart in charts), class_="charts")
 
 
 def _alphas(runs: Runs, places: Sequence[Place]) -> Html:
@@ -107,7 +111,7 @@ def _convergence(place: Place, evaluations: Sequence[Evaluation]) -> Html:
         return absent(f"No loss curve of the full model was kept: {place.title}.")
     has_both = all(_of(place, variant, evaluations) for variant in (FULL, STANDARD))
     note = "" if has_both else absent(f"There is no run {title(STANDARD)}: {place.title}.")
-    return join([*shown, note])
+    return join([_grid(shown), note])
 
 
 def _of(place: Place, variant: str, evaluations: Sequence[Evaluation]) -> list[Evaluation]:

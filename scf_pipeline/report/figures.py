@@ -50,7 +50,8 @@ def points(difference: Summary | None) -> Html:
 
 def signed(number: float) -> str:
     """Return a number with one decimal and its sign, a true minus among them."""
-    return f"{number:+.1f}".replace("-", "−")  # noqa: RUF001 - a minus is meant
+    told = f"{round(number, 1) or 0.0:+.1f}"  # never a negative zero
+    return told.replace("-", "−")  # noqa: RUF001 - a minus is meant
 
 
 def in_words(difference: Summary) -> str:

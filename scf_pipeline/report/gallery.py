@@ -91,13 +91,15 @@ def mark(caption: str, dictionary: KeywordDictionary) -> Html:
 def _gallery(material: Material, strand: Strand) -> Html:
     chosen = _choose(strand)
     if not chosen:
-        return absent(f"Of {strand.title}, there are no captions of two captioners to compare.")
+        return absent(
+            f"Of the {strand.heading}, there are no captions of two captioners to compare."
+        )
     images = _images(strand, {one.face_id for one in chosen})
     cards = [_card(one, images.get(one.face_id), material.dictionary) for one in chosen]
     held_out = "of held-out subjects" if _fraction(strand) else "of all subjects"
     return join(
         [
-            tag("h3", strand.title),
+            tag("h3", strand.heading),
             paragraph(
                 f"Faces {held_out}, up to {EACH} of each kind from different datasets, drawn by a "
                 "hash of their names, not picked. Keywords of any attack are marked."
@@ -205,12 +207,13 @@ def _answers(material: Material, evaluation: Evaluation) -> Html:
     world, seed = evaluation.results[0].world, evaluation.results[0].seed
     images: dict[str, bytes] = {}
     for strand in material.strands():
-        if world in ("", strand.title.split(" ")[0]):
+        # two worlds may hold faces of the same name
+        if not strand.of("world") or world in ("", strand.title.split(" ")[0]):
             images |= _images(strand, wanted - images.keys())
     cards = [_answer(one, images.get(str(one["face_id"])), material.dictionary) for one in chosen]
     return join(
         [
-            tag("h3", f"{world or 'real data'}, seed {seed}"),
+            tag("h3", f"{world} world, seed {seed}" if world else f"real data, seed {seed}"),
             paragraph(
                 "What the full model answers. The reference is the interpretation that the shards "
                 "hold for this face, which training on other datasets never showed."

@@ -80,10 +80,15 @@ class Strand:
     """All that was curated from the same faces: one world, from presentations to shards."""
 
     title: str
-    """Name of the world, ``the data`` where no world was drawn."""
+    """Name of the world, ``real data`` where no world was drawn."""
 
     artifacts: Sequence[Artifact]
     """World, samples, faces, captions, filtered captions, captioners, audits, shards."""
+
+    @property
+    def heading(self) -> str:
+        """What the page calls it."""
+        return f"{self.title} world" if self.of("world") else self.title
 
     def of(self, stage: str) -> list[Artifact]:
         """Return the artifacts of a stage."""
@@ -162,7 +167,7 @@ class Material:
         crops = [one for one in own if one.stage == "crop"]
         samples = [one for one in self.curation if one.name in _inputs(crops, "samples")]
         worlds = [one for one in self.curation if one.name in _inputs(samples, "world")]
-        title = str(worlds[0].manifest["config"].get("difficulty", "")) if worlds else "the data"
+        title = str(worlds[0].manifest["config"].get("difficulty", "")) if worlds else "real data"
         return Strand(title=title, artifacts=(*worlds, *samples, *own))
 
     def _named(self, key: str, names: set[str]) -> list[Artifact]:

@@ -9,7 +9,7 @@ from scf_pipeline.report import paper
 from scf_pipeline.report.figures import bootstrap, in_words
 from scf_pipeline.report.html import Html, absent, escape, items, join, paragraph, section, tag
 from scf_pipeline.report.intervals import Summary, Verdict, is_greater, is_within, summarize
-from scf_pipeline.report.runs import BASELINES, FULL, PROTOCOL_2, Place, Runs, auc, extras, title
+from scf_pipeline.report.runs import BASELINES, FULL, PROTOCOL_2, WORDS, Place, Runs, auc, extras
 
 MARGIN = 0.02
 """Difference of AUC within which two variants count as about equal."""
@@ -45,19 +45,19 @@ class Claim:
     def words(self) -> str:
         """The claim as a clause."""
         relation = "is about as good as" if self.is_equality else "is better than"
-        return f"{title(self.one)} {relation} {title(self.other)}"
+        return f"{WORDS[self.one]} {relation} {WORDS[self.other]}"
 
 
 CLAIMS = (
     *(Claim("Table 2", FULL, name) for name in BASELINES),
-    Claim("Table 3", FULL, "without-scf"),
+    Claim("Tables 3 and 4", FULL, "without-scf"),
     Claim("Table 3", FULL, "without-gac"),
     Claim("Table 3", FULL, "without-lopsided-loss"),
     Claim("Table 4", FULL, "general-captions"),
     Claim("Table 4", "general-captions", "without-scf", is_equality=True),
     Claim("Table 4", "flip-captions", "flip-template"),
 )
-"""Orderings of the paper; T_S against the judgment alone is Table 3's first."""
+"""Orderings of the paper, in AUC."""
 
 
 def orderings(runs: Runs) -> Html:

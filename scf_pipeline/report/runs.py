@@ -36,6 +36,17 @@ TITLES = {
 }
 """What the page calls the variants that it knows."""
 
+WORDS = TITLES | {
+    "full": "the full model",
+    "without-scf": "the one without SCF (judgment only)",
+    "without-gac": "the one without GAC",
+    "without-lopsided-loss": "the one with the standard loss in place of L-LM",
+    "general-captions": "the one taught with T_F in place of T_S",
+    "flip-template": "FLIP with its templates",
+    "flip-captions": "FLIP with SCF's captions",
+}
+"""The same within a sentence."""
+
 BASELINES = {"vitaf": "ViTAF", "vit-base": "ViT-B", "vit-large": "ViT-L", "flip-template": "FLIP"}
 """Baselines of Table 2, and their columns in the paper."""
 
@@ -96,7 +107,9 @@ class Runs:
     @property
     def note(self) -> str:
         """Both policies, for the caption of every table."""
-        return f"Threshold: {HEADLINE}; checkpoint: {self.policy}."
+        is_single = all(len(seeds) == 1 for seeds in self.targets_of.values())
+        one = " One seed, so no interval over seeds." if is_single and self.targets_of else ""
+        return f"Threshold: {HEADLINE}; checkpoint: {self.policy}.{one}"
 
     def places(self, protocol: str) -> list[Place]:
         """Return the worlds of a protocol, the hard one first."""
