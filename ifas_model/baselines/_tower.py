@@ -14,16 +14,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    CLIPConfig,
-    CLIPImageProcessorPil,
-    CLIPModel,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import CLIPConfig, CLIPModel, PreTrainedConfig, PreTrainedModel
 
 from ifas_model.judging import Item
-from ifas_model.vision import Clip
+from ifas_model.vision import Clip, load_pixels
 
 M = TypeVar("M", bound=PreTrainedModel)
 
@@ -58,8 +52,8 @@ def describe(folder: Path, tower: CLIPModel) -> dict[str, Any]:
         part["dtype"] = None  # whatever the checkpoint holds, baselines are trained in float32
     # PAPER: the released code of FLIP and ViTAF takes ImageNet's mean and deviation, with CLIP's
     # weights too; we take those that the tower was trained with.
-    images: Any = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    return {"clip": clip, "mean": list(images.image_mean), "std": list(images.image_std)}
+    pixels = load_pixels(folder)
+    return {"clip": clip, "mean": list(pixels.mean), "std": list(pixels.std)}
 
 
 def rebuild(config: BaselineConfig) -> Clip:

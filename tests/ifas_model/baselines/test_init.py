@@ -22,7 +22,7 @@ def method(name):
 
 @pytest.fixture
 def model(name, method, configs, tower):
-    return method.build(configs[name], tower, 0)
+    return method.build(configs[name], tower=tower, seed=0)
 
 
 def test_the_papers_baselines_are_there():
