@@ -281,7 +281,9 @@ def build(config: FlipConfig, tower: Path, seed: int) -> Flip:
 def load(folder: Path) -> Flip:
     """Load a saved FLIP in evaluation mode, with its tokenizer."""
     model = _tower.load(Flip, folder)
-    model.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model.tokenizer = AutoTokenizer.from_pretrained(
+        folder, config=model.config, local_files_only=True
+    )
     return model
 
 

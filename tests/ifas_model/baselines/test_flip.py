@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, normalize
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from ifas_model.baselines import flip
 from ifas_model.config import FlipConfig
@@ -184,3 +186,40 @@ def test_learning_from_captions_needs_them(captioned, items):
     silent = [item | {"interpretation": ""} for item in items]
     with pytest.raises(ValueError, match="`interpretation` must hold a text of each face"):
         captioned.train()(**captioned.collate(silent))
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A folder as published checkpoints are: own tokenizer, old settings, half precision."""
+    letters = [chr(code) for code in range(33, 127)]
+    names = [*letters, *(f"{letter}</w>" for letter in letters)]
+    names += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2}
+    config = CLIPConfig(
+        vision_config=sizes | {"image_size": 32, "patch_size": 16},
+        text_config=sizes | {"vocab_size": len(names), "eos_token_id": 2, "pad_token_id": 1},
+        projection_dim=8,
+    )
+    CLIPModel(config).half().save_pretrained(tmp_path)
+    images = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.1, 0.2, 0.3], "size": 32}
+    images |= {"crop_size": 32, "feature_extractor_type": "CLIPFeatureExtractor"}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+    return tmp_path
+
+
+def test_a_published_checkpoint_is_begun_trained_and_saved(published, items, margins, tmp_path):
+    model = flip.build(CAPTIONED, published, 0)
+    assert model.config.mean == [0.4, 0.5, 0.6]
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    model.begin("main")
+    model.train()
+    batch = model.collate([item | {"interpretation": "This is " + "a" * 99} for item in items])
+    assert batch["input_ids"].shape == (8, 77)
+    model(**batch).loss.backward()
+    model.conclude(items)
+    model.eval()
+    model.save_pretrained(tmp_path / "saved")
+    assert torch.equal(margins(flip.load(tmp_path / "saved"), items), margins(model, items))
