@@ -33,16 +33,13 @@ Counts = Mapping[tuple[str, str], int]
 def curation(material: Material) -> Html:
     """Return the sections on the funnel, the audit and the keywords."""
     strands = material.strands()
-    if not strands:
-        nothing = absent("No curated artifacts are among the inputs of this report.")
-        return section("funnel", "From presentations to shards", nothing)
-    return join(
-        [
-            section("funnel", "From presentations to shards", *map(_funnel, strands)),
-            section("audit", "What the captioners say", *map(_audit, strands)),
-            section("keywords", "Keywords", *(_keywords(material, one) for one in strands)),
-        ]
-    )
+    nothing = [absent("No curated artifacts are among the inputs of this report.")]
+    parts = {
+        ("funnel", "From presentations to shards"): [_funnel(one) for one in strands],
+        ("audit", "What the captioners say"): [_audit(one) for one in strands],
+        ("keywords", "Keywords"): [_keywords(material, one) for one in strands],
+    }
+    return join(section(*names, *(told or nothing)) for names, told in parts.items())
 
 
 def _funnel(strand: Strand) -> Html:

@@ -63,8 +63,14 @@ def quantile(freedom: int) -> float:
     if freedom <= len(_QUANTILES):
         return _QUANTILES[freedom - 1]
     # Cornish and Fisher's expansion about the normal quantile
-    z, z3, z5 = _NORMAL, _NORMAL**3, _NORMAL**5
-    return z + (z3 + z) / (4 * freedom) + (5 * z5 + 16 * z3 + 3 * z) / (96 * freedom**2)
+    z, z3, z5, z7 = (_NORMAL**power for power in (1, 3, 5, 7))
+    terms = (
+        z,
+        (z3 + z) / 4,
+        (5 * z5 + 16 * z3 + 3 * z) / 96,
+        (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / 384,
+    )
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))
 
 
 def summarize(values: Sequence[float]) -> Summary:

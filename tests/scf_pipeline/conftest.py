@@ -204,7 +204,7 @@ KINDS = (None, "print", "replay", "mask", "mannequin", "makeup")
 SAID = {
     None: "a man in a room",
     "print": "a poster of a man",
-    "replay": "a man on a screen",
+    "replay": "a man on a tablet",
     "mask": "a man with no mask",
     "mannequin": "a statue near a window",
     "makeup": "a woman with red lips",

@@ -1,0 +1,81 @@
+"""Artifacts find each other by the names in their manifests."""
+
+import pytest
+
+from scf_pipeline.errors import ArtifactError
+from scf_pipeline.report.material import Evaluation, Material, read_evaluations, read_json
+from scf_pipeline.settings import Settings
+from scf_pipeline.store import ArtifactWriter
+
+
+def test_an_evaluation_is_read_whole(judged_once) -> None:
+    one = Evaluation.read(judged_once[0])
+    assert [result.role for result in one.results] == ["target"] * 11 + ["source"]
+    assert one.training["steps"] == 600
+    assert len(one.responses) == 4
+
+
+def test_an_evaluation_that_is_named_twice_is_read_once(judged_once) -> None:
+    assert len(read_evaluations([*judged_once, judged_once[0]])) == len(judged_once)
+
+
+def test_an_artifact_without_results_is_refused(curated) -> None:
+    with pytest.raises(ArtifactError, match=r"must hold results\.json, but does not"):
+        Evaluation.read(curated[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [(b'[{"method": 1}]', "Results must be"), (b"{", "A JSON file must be")]
+)
+def test_damaged_results_are_refused(tmp_path, text, words) -> None:
+    writer = ArtifactWriter(tmp_path / "a", None, settings=Settings("evaluate", 1, {}, {}))
+    made = writer.scratch / "m"
+    made.mkdir()
+    (made / "results.json").write_bytes(text)
+    writer.adopt(made)
+    with pytest.raises(ArtifactError, match=words):
+        Evaluation.read(writer.seal())
+
+
+def test_a_file_that_was_changed_is_refused(tmp_path, seal_evaluation, results_of) -> None:
+    made = seal_evaluation(tmp_path / "a", [results_of()])
+    file = made.path / "training.json"
+    file.write_bytes(file.read_bytes().replace(b"30.5", b"10.5"))
+    with pytest.raises(ArtifactError):
+        Evaluation.read(made)
+
+
+def test_a_file_that_is_not_there_is_nothing(curated) -> None:
+    assert read_json(curated[0], "training.json") is None
+
+
+def test_a_strand_holds_all_that_rests_on_the_same_faces(material, curated) -> None:
+    (strand,) = material(curation=curated).strands()
+    assert strand.heading == "hard world"
+    assert {one.name for one in strand.artifacts} == {one.name for one in curated}
+
+
+def test_the_captioner_whose_captions_were_filtered_is_c_g(material, curated) -> None:
+    (strand,) = material(curation=tuple(reversed(curated))).strands()
+    told = [(one.title, one.model) for one in strand.captioners()]
+    assert told == [("C_G", "blip2@general"), ("C_S", "blip2@aware")]
+    assert len(strand.captions(strand.captioners()[0])) == 2
+
+
+def test_several_spoof_aware_captioners_are_told_apart(material, curated) -> None:
+    aware = next(one for one in curated if one.manifest["inputs"].get("model") == "blip2@aware")
+    other = type(aware)(aware.path, aware.manifest | {"inputs": dict(aware.manifest["inputs"])})
+    other.manifest["inputs"]["model"] = "blip2@third"
+    (strand,) = material(curation=(*curated, other)).strands()
+    assert [one.title for one in strand.captioners()] == ["C_G", "C_S 1", "C_S 2"]
+
+
+def test_without_a_world_the_strand_is_of_real_data(material, curated) -> None:
+    (strand,) = material(curation=curated[1:]).strands()
+    assert strand.heading == "real data"
+
+
+def test_no_curation_makes_no_strand(material) -> None:
+    empty = material()
+    assert isinstance(empty, Material)
+    assert (empty.strands(), list(empty.results)) == ([], [])
