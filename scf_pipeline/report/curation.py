@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ifas_model.vocabulary import PaiSpecies
 from scf_pipeline.report import paper
@@ -80,8 +81,9 @@ def _counted(strand: Strand) -> dict[str, Counts]:
     if general is not None and (captions := _per_label(strand.captions(general))):
         counted["faces"] = _count(captions, lambda row: row.live + sum(row.rejected.values()))
         counted["captions"] = _count(captions, lambda row: row.live)
-    if filtered := strand.of("filter")[:1]:
-        counted["D_S"] = _count(filtered, lambda row: row.live)
+    if filtered := strand.of("filter"):  # of several, the paper's: it has the most datasets
+        widest = max(filtered, key=lambda one: one.counts.live)
+        counted["D_S"] = _count([widest], lambda row: row.live)
     for shard in strand.of("shard")[:1]:
         names = shard.manifest["inputs"].get("captions", [])
         told = [one for one in strand.of("caption") if one.name in names]
@@ -117,7 +119,7 @@ def _rejected(strand: Strand) -> Html:
 
 
 def _audit(strand: Strand) -> Html:
-    rows = [row for artifact in strand.of("stats") for row in artifact.read().to_pylist()]
+    rows = _audit_rows(strand)
     if not rows:
         return absent(f"There is no audit of captioners of {strand.heading}.")
     titles = {one.model: one.title for one in strand.captioners()}
@@ -145,6 +147,21 @@ def _audit(strand: Strand) -> Html:
             ),
         ]
     )
+
+
+def _audit_rows(strand: Strand) -> list[dict[str, Any]]:
+    """Return the rows of all audits, each captioner's once, the captioners of a kind together."""
+    rows = {
+        (row["dataset"] == ALL, row["dataset"], KINDS.index(row["kind"]), row["captioner"]): row
+        for artifact in strand.of("stats")
+        for row in artifact.read().to_pylist()
+    }
+    order = [one.model for one in strand.captioners()]
+
+    def place(key: tuple[bool, str, int, str]) -> tuple[bool, str, int, int]:
+        return *key[:3], order.index(key[3]) if key[3] in order else len(order)
+
+    return [rows[key] for key in sorted(rows, key=place)]
 
 
 def _audit_row(row: Mapping[str, object], titles: Mapping[str, str]) -> list[Html]:

@@ -206,10 +206,8 @@ def _answers(material: Material, evaluation: Evaluation) -> Html:
     wanted = {str(one["face_id"]) for one in chosen}
     world, seed = evaluation.results[0].world, evaluation.results[0].seed
     images: dict[str, bytes] = {}
-    for strand in material.strands():
-        # two worlds may hold faces of the same name
-        if not strand.of("world") or world in ("", strand.title.split(" ")[0]):
-            images |= _images(strand, wanted - images.keys())
+    for strand in _strands_of(material, evaluation):
+        images |= _images(strand, wanted - images.keys())
     cards = [_answer(one, images.get(str(one["face_id"])), material.dictionary) for one in chosen]
     return join(
         [
@@ -221,6 +219,18 @@ def _answers(material: Material, evaluation: Evaluation) -> Html:
             tag("div", *cards, class_="cards"),
         ]
     )
+
+
+def _strands_of(material: Material, evaluation: Evaluation) -> list[Strand]:
+    """Return what the judged faces were curated from; two worlds may name faces alike."""
+    first, strands = evaluation.results[0], material.strands()
+    named = [
+        strand
+        for strand in strands
+        if first.inputs.get("shards") in [shard.name for shard in strand.of("shard")]
+    ]
+    alike = [one for one in strands if not one.of("world") or first.world in ("", one.title)]
+    return named or (alike if len(alike) == 1 else [])
 
 
 def _spread(told: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ifas_model.results import Result
@@ -82,13 +82,17 @@ class Strand:
     title: str
     """Name of the world, ``real data`` where no world was drawn."""
 
+    number: int = 0
+    """Which of several of the same title, from 1; 0 where there is one."""
+
     artifacts: Sequence[Artifact]
     """World, samples, faces, captions, filtered captions, captioners, audits, shards."""
 
     @property
     def heading(self) -> str:
         """What the page calls it."""
-        return f"{self.title} world" if self.of("world") else self.title
+        name = f"{self.title} world" if self.of("world") else self.title
+        return f"{name} ({self.number})" if self.number else name
 
     def of(self, stage: str) -> list[Artifact]:
         """Return the artifacts of a stage."""
@@ -213,10 +217,8 @@ def _distinct(strands: list[Strand]) -> list[Strand]:
     """Number the strands of the same title."""
     titles = [strand.title for strand in strands]
     return [
-        strand
-        if titles.count(strand.title) == 1
-        else Strand(title=f"{strand.title} {number}", artifacts=strand.artifacts)
-        for number, strand in (
-            (titles[: index + 1].count(one.title), one) for index, one in enumerate(strands)
-        )
+        replace(strand, number=titles[:index].count(strand.title) + 1)
+        if titles.count(strand.title) > 1
+        else strand
+        for index, strand in enumerate(strands)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -48,6 +49,12 @@ class Claim:
         return f"{WORDS[self.one]} {relation} {WORDS[self.other]}"
 
 
+PLURALS = {
+    Verdict.HOLDS: "hold",
+    Verdict.FAILS: "do not hold",
+    Verdict.UNDECIDED: "are undecided",
+}
+
 CLAIMS = (
     *(Claim("Table 2", FULL, name) for name in BASELINES),
     Claim("Tables 3 and 4", FULL, "without-scf"),
@@ -70,6 +77,26 @@ def orderings(runs: Runs) -> Html:
         f"about as good means that the whole interval lies within ±{100 * MARGIN:.0f} points."
     )
     return section("orderings", "Does it hold here?", note, *(_of(runs, one) for one in places))
+
+
+def headlines(runs: Runs) -> list[Html]:
+    """Return for each world how the full model does and how many orderings hold."""
+    lines = []
+    for place in runs.places(PROTOCOL_2):
+        told = runs.summary(place, FULL, auc)
+        if told is None:
+            continue
+        gaps = [(one, runs.difference(place, one.one, one.other, auc)) for one in CLAIMS]
+        verdicts = Counter(one.judge(gap) for one, gap in gaps if gap is not None)
+        counted = ", ".join(f"{verdicts[word]} {plural}" for word, plural in PLURALS.items())
+        lines.append(
+            escape(
+                f"{place.title.capitalize()}: the full model reaches {100 * told.mean:.1f} % AUC"
+                f"{_interval(told)} as the mean of {len(runs.targets(place))} targets; of "
+                f"{verdicts.total()} orderings of the paper that can be compared: {counted}."
+            )
+        )
+    return lines
 
 
 def _of(runs: Runs, place: Place) -> Html:

@@ -9,6 +9,7 @@ from math import fsum
 from scf_pipeline.report.figures import duration
 from scf_pipeline.report.html import Html, escape, items, join, paragraph, section, tag
 from scf_pipeline.report.material import Material
+from scf_pipeline.report.orderings import headlines
 from scf_pipeline.report.runs import Runs
 from scf_pipeline.store import Artifact
 
@@ -22,7 +23,8 @@ WARNING = (
 def summary(material: Material, runs: Runs) -> Html:
     """Return the section."""
     said = [_worlds(material), _trained(material), _provenance(material), _policy(runs)]
-    return section("summary", "What ran, and how to read it", items(filter(None, said)), _reading())
+    told = [*headlines(runs), *filter(None, said)]
+    return section("summary", "What ran, and how to read it", items(told), _reading())
 
 
 def warning(material: Material) -> Html:

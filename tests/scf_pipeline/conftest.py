@@ -250,9 +250,9 @@ def caption(folder: Path, faces: Artifact, model: str, label: str, words) -> Art
     return seal_rows(folder, CAPTION_SCHEMA, rows, Settings("caption", 1, {"label": label}, inputs))
 
 
-def curate(folder: Path, *, difficulty="hard") -> list[Artifact]:
+def curate(folder: Path, *, difficulty="hard", seed=0) -> list[Artifact]:
     """Seal a small world from presentations to shards, one of whose captions holds markup."""
-    config = {"difficulty": difficulty, "scale": "smoke", "seed": 0}
+    config = {"difficulty": difficulty, "scale": "smoke", "seed": seed}
     world = seal_files(folder / "world", "world", {"a.txt": b"a"}, config=config)
     samples = seal_rows(
         folder / "ingest",
@@ -262,7 +262,7 @@ def curate(folder: Path, *, difficulty="hard") -> list[Artifact]:
     )
     crops = [
         identity(n)
-        | {"face_id": f"siw/{n}#0", "native_label": "x", "frame": 0, "image": png(5 * n)}
+        | {"face_id": f"siw/{n}#0", "native_label": "x", "frame": 0, "image": png(5 * n + seed)}
         for n in range(48)
     ]
     settings = Settings("crop", 1, {}, {"samples": samples.name})
@@ -338,6 +338,12 @@ def write_page():
 def material():
     """Return `material_of`: evaluations and curated artifacts as the page takes them."""
     return material_of
+
+
+@pytest.fixture(scope="session")
+def curate_world():
+    """Return `curate`: a small world, from presentations to shards."""
+    return curate
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,11 @@ def test_the_audit_names_captioners_and_says_of_whom(told) -> None:
     assert "C_G <small>blip2@general</small>" in told
 
 
+def test_two_audits_of_a_captioner_count_it_once(material, curated, told) -> None:
+    (judged,) = [one for one in curated if one.stage == "stats"]
+    assert curation(material((), (*curated, judged))) == told
+
+
 def test_words_are_counted_by_kind_for_each_captioner(told) -> None:
     table = rows(told, "Hits of keywords")
     assert table["poster"][0] == "print"

@@ -70,6 +70,20 @@ def test_answers_are_told_right_or_wrong(material, judged_once, curated) -> None
     assert 'class="wrong"' in responses(material([wrong], curated))
 
 
+def test_faces_of_the_same_name_are_told_apart_by_their_shards(
+    material, judged_once, curated, tmp_path, curate_world
+) -> None:
+    other = curate_world(tmp_path, seed=1)
+    one = Evaluation.read(judged_once[0])
+    assert "base64" not in responses(material([one], (*curated, *other)))
+    (shard,) = [artifact for artifact in other if artifact.stage == "shard"]
+    results = [replace(result, inputs={"shards": shard.name}) for result in one.results]
+    named = replace(one, results=results)
+    told = responses(material([named], (*curated, *other)))
+    assert told == responses(material([named], other))
+    assert told != responses(material([named], curated))
+
+
 def test_a_face_of_another_world_lends_no_picture(material, judged, curated) -> None:
     easy = [one for one in judged if one.results[0].world == "easy"]
     assert "base64" not in responses(material(easy, curated))

@@ -70,6 +70,13 @@ def test_several_spoof_aware_captioners_are_told_apart(material, curated) -> Non
     assert [one.title for one in strand.captioners()] == ["C_G", "C_S 1", "C_S 2"]
 
 
+def test_two_worlds_of_one_name_are_numbered(material, curated, tmp_path, curate_world) -> None:
+    other = curate_world(tmp_path, seed=1)
+    both = material(curation=(*curated, *other)).strands()
+    assert [one.heading for one in both] == ["hard world (1)", "hard world (2)"]
+    assert {one.name for one in both[1].artifacts} == {one.name for one in other}
+
+
 def test_without_a_world_the_strand_is_of_real_data(material, curated) -> None:
     (strand,) = material(curation=curated[1:]).strands()
     assert strand.heading == "real data"

@@ -8,6 +8,7 @@ from scf_pipeline.report.html import escape
 from scf_pipeline.report.orderings import (
     CLAIMS,
     Claim,
+    headlines,
     optimum,
     orderings,
     sentence,
@@ -107,6 +108,17 @@ def test_every_claim_has_a_sentence_in_every_world(judged) -> None:
     assert "not run" not in told
     assert told.count("bona-fide-mixed, against the full model: ") == 2
     assert told.count("Captioner domains: ") == 2
+
+
+def test_the_headlines_count_the_orderings(judged, with_auc) -> None:
+    told = headlines(Runs(result for one in judged for result in one.results))
+    assert len(told) == 2
+    assert told[0].startswith("Hard world: the full model reaches 84.")
+    assert f"of {len(CLAIMS)} orderings" in told[0]
+    (alone,) = headlines(with_auc(full=(0.9, 0.92), without_scf=(0.8, 0.82), vitaf=(0.95, 0.97)))
+    assert "91.0 % AUC" in alone
+    assert alone.endswith("compared: 1 hold, 1 do not hold, 0 are undecided.")
+    assert headlines(Runs([])) == []
 
 
 def test_nothing_run_is_said() -> None:
