@@ -66,7 +66,9 @@ def tables(runs: Runs) -> Html:
 def table1(runs: Runs) -> Html:
     """Return Table 1: leave one of four datasets out."""
     heading = tag("h3", "Table 1. Protocol 1, leave one out")
-    places = runs.places(PROTOCOL_1)
+    # with CelebA-Spoof as one more source, or without
+    names = [name for name in runs.protocols() if name.startswith(PROTOCOL_1)]
+    places = [place for name in names for place in runs.places(name)]
     if not places:
         return join([heading, absent("Protocol 1 was not run.")])
     theirs = dict(reversed(paper.table1().items()))  # the newest, and the paper itself, first
@@ -87,7 +89,9 @@ def table1(runs: Runs) -> Html:
             told = [escape(f"{printed_[n]:.2f}") if n in printed_ else NONE for n in theirs]
             groups = _groups([title(name) for name in variants], theirs)
             rows.append(["average", *mean, *told])
-            shown.append(html_table(_caption(runs, place, key, "Table 1"), groups, rows))
+            shown.append(
+                html_table(_caption(runs, place, key, f"Table 1 ({place.protocol})"), groups, rows)
+            )
     return join([heading, *shown])
 
 

@@ -111,6 +111,10 @@ class Runs:
         one = " One seed, so no interval over seeds." if is_single and self.targets_of else ""
         return f"Threshold: {HEADLINE}; checkpoint: {self.policy}.{one}"
 
+    def protocols(self) -> list[str]:
+        """Return the names of all protocols."""
+        return sorted({key[1] for key in self.targets_of})
+
     def places(self, protocol: str) -> list[Place]:
         """Return the worlds of a protocol, the hard one first."""
         worlds = {key[0] for key in self.targets_of if key[1] == protocol}

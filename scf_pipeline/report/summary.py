@@ -10,7 +10,7 @@ from scf_pipeline.report.figures import duration
 from scf_pipeline.report.html import Html, escape, items, join, paragraph, section, tag
 from scf_pipeline.report.material import Material
 from scf_pipeline.report.orderings import headlines
-from scf_pipeline.report.runs import Runs
+from scf_pipeline.report.runs import PROTOCOL_1, PROTOCOL_2, Runs
 from scf_pipeline.store import Artifact
 
 WARNING = (
@@ -22,7 +22,8 @@ WARNING = (
 
 def summary(material: Material, runs: Runs) -> Html:
     """Return the section."""
-    said = [_worlds(material), _trained(material), _provenance(material), _policy(runs)]
+    said = [_worlds(material), _trained(material), _provenance(material), _strange(runs)]
+    said.append(_policy(runs))
     told = [*headlines(runs), *filter(None, said)]
     return section("summary", "What ran, and how to read it", items(told), _reading())
 
@@ -84,6 +85,13 @@ def _provenance(material: Material) -> Html:
 def _packages(artifact: Artifact) -> list[str]:
     known = artifact.manifest.get("packages") or {}
     return [f"{name} {version}" for name, version in sorted(known.items()) if version]
+
+
+def _strange(runs: Runs) -> Html | None:
+    known = (PROTOCOL_1, PROTOCOL_2)
+    strange = [name for name in runs.protocols() if not name.startswith(known)]
+    told = f"No table shows the results of other protocols: {', '.join(strange)}."
+    return escape(told) if strange else None
 
 
 def _policy(runs: Runs) -> Html | None:

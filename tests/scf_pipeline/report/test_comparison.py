@@ -98,6 +98,13 @@ def test_one_seed_of_one_world_says_so(results_of) -> None:
     assert " *</small>" in told  # the bootstrap's
 
 
+def test_protocol_1_with_another_source_has_tables_of_its_own(results_of) -> None:
+    names = ("protocol1", "protocol1_with_celeba")
+    table = table1(Runs(results_of(protocol=name, target="msu_mfsd") for name in names))
+    for name in names:
+        assert table.count(f"Table 1 ({name}), ") == 2
+
+
 def test_table_1_has_a_row_for_each_target(runs) -> None:
     table = table1(runs)
     assert "to CASIA-MFSD" in table

@@ -43,6 +43,11 @@ def test_real_data_are_no_miniature(material, judged) -> None:
     assert "Miniature" not in warning(material([real]))
 
 
+def test_protocols_that_no_table_knows_are_told_of(material, results_of) -> None:
+    told = summary(material(), Runs([results_of(protocol="mine")]))
+    assert "other protocols: mine." in told
+
+
 def test_other_checkpoint_policies_are_told_of(material, results_of) -> None:
     best = results_of(checkpoint_policy="best_on_test")
     runs = Runs([results_of(), best])
