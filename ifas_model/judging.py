@@ -31,6 +31,9 @@ class Item(TypedDict, total=False):
     interpretation: str
     """``This is <caption>``; empty where only the judgment is learnt."""
 
+    caption: str
+    """What a picture of no known label shows; only where a model learns to describe."""
+
 
 class Judged(NamedTuple):
     """What a model says of a batch."""

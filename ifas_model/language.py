@@ -19,6 +19,9 @@ from transformers import OPTForCausalLM, PreTrainedTokenizerBase
 from ifas_model.loss import Segment
 from ifas_model.prompt import QUESTION, SEPARATOR
 
+CAPTION_PROMPT = "a photo of"
+"""What stands before captions, as BLIP-2's captioners learn them."""
+
 END_OF_ANSWER = "\n"
 """What ends an answer, as it ends the captions of BLIP-2's OPT."""
 
@@ -29,6 +32,9 @@ class Words:
 
     prompt: tuple[int, ...]
     """The whole prompt, leading boundary included."""
+
+    caption_prompt: tuple[int, ...]
+    """What stands before a caption where the model learns to describe pictures."""
 
     yes: int
     """`` Yes``, the judgment of bona fide faces."""
@@ -64,6 +70,7 @@ def learn_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Words:
     text = prompt.replace("{question}", QUESTION)
     return Words(
         prompt=tuple(tokenizer(text).input_ids),
+        caption_prompt=tuple(tokenizer(CAPTION_PROMPT).input_ids),
         yes=yes,
         no=no,
         separator=tuple(_ids(tokenizer, SEPARATOR.rstrip())),
@@ -92,24 +99,35 @@ def write_answers(
 
     Source: I-FAS, eq. (3).
     """
-    texts = [f" {text}" for text in interpretations]
-    told = tokenizer(texts, add_special_tokens=False).input_ids if texts else []
     rows = []
-    for label, text, ids in zip(labels, interpretations, told, strict=True):
-        rest = [*words.separator, *ids[:max_tokens], words.end] if text else []
+    for label, ids in zip(labels, _told(tokenizer, interpretations, max_tokens), strict=True):
+        rest = [*words.separator, *ids, words.end] if ids else []
         rows.append([words.yes if label else words.no, *rest])
-    length = max(map(len, rows))
-    targets = torch.full((len(rows), length), words.pad)
-    segments = torch.full((len(rows), length), int(Segment.IGNORED))
-    for place, row in enumerate(rows):
-        targets[place, : len(row)] = torch.tensor(row)
-        segments[place, : len(row)] = int(Segment.INTERPRETATION)
+    targets, segments = _padded(rows, words.pad)
     segments[:, 0] = int(Segment.JUDGMENT)
     return targets, segments
 
 
+def write_captions(
+    tokenizer: PreTrainedTokenizerBase, words: Words, captions: Sequence[str], *, max_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Return captions as token ids and their segments, padded on the right: (B, S) each.
+
+    Args:
+        tokenizer: Of the language model.
+        words: Its known ids.
+        captions: One of each picture.
+        max_tokens: Longer ones are cut.
+    """
+    told = _told(tokenizer, captions, max_tokens)
+    return _padded([[*ids, words.end] for ids in told], words.pad)
+
+
 def answer_logits(
-    language: OPTForCausalLM, soft: Tensor, words: Words, answers: Tensor | None = None
+    language: OPTForCausalLM,
+    soft: Tensor,
+    prompt: Sequence[int],
+    answers: Tensor | None = None,
 ) -> Tensor:
     """Return the logits that predict each token of an answer.
 
@@ -120,7 +138,7 @@ def answer_logits(
     Args:
         language: OPT.
         soft: X_T, (B, K, T).
-        words: Known ids.
+        prompt: Token ids of the prompt.
         answers: Token ids, (B, S); ``None`` asks for the first token alone.
 
     Returns:
@@ -129,12 +147,12 @@ def answer_logits(
     Source: I-FAS, eq. (3) and the section "Inference".
     """
     embed = language.get_input_embeddings()
-    prompt = embed(torch.tensor(words.prompt, device=soft.device)).expand(len(soft), -1, -1)
-    parts = [soft.to(prompt.dtype), prompt]
+    asked = embed(torch.tensor(prompt, device=soft.device)).expand(len(soft), -1, -1)
+    parts = [soft.to(asked.dtype), asked]
     if answers is not None:
         parts.append(embed(answers[:, :-1]))
     hidden = language.model(inputs_embeds=torch.cat(parts, dim=1)).last_hidden_state
-    first = soft.shape[1] + len(words.prompt) - 1
+    first = soft.shape[1] + len(prompt) - 1
     return language.lm_head(hidden[:, first:])
 
 
@@ -192,6 +210,22 @@ def adapt(language: OPTForCausalLM, *, rank: int, alpha: int) -> None:
         r=rank, lora_alpha=alpha, target_modules=["q_proj", "v_proj"], lora_dropout=0.0
     )
     inject_adapter_in_model(config, language)
+
+
+def _told(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:  # noqa: ANN401
+    """Return the ids of texts as they follow another word; none of an empty text."""
+    ids = tokenizer([f" {text}" if text else "" for text in texts], add_special_tokens=False)
+    return [row[:max_tokens] for row in ids.input_ids]
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    length = max(map(len, rows))
+    targets = torch.full((len(rows), length), pad)
+    segments = torch.full((len(rows), length), int(Segment.IGNORED))
+    for place, row in enumerate(rows):
+        targets[place, : len(row)] = torch.tensor(row)
+        segments[place, : len(row)] = int(Segment.INTERPRETATION)
+    return targets, segments
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401 - tokenizers are untyped

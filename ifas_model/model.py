@@ -27,6 +27,7 @@ from transformers import (
 
 from ifas_model.config import IFasConfig
 from ifas_model.connector import GloballyAwareConnector
+from ifas_model.errors import ModelError
 from ifas_model.judging import Item, Judged
 from ifas_model.language import (
     Words,
@@ -36,6 +37,7 @@ from ifas_model.language import (
     learn_words,
     margin_of,
     write_answers,
+    write_captions,
 )
 from ifas_model.loss import LanguageLoss, lopsided_lm_loss, standard_lm_loss
 from ifas_model.prompt import QUESTION
@@ -91,7 +93,6 @@ class IFas(PreTrainedModel):
         if self.settings.language_training == "lora":
             adapt(self.language, rank=self.settings.lora_rank, alpha=self.settings.lora_alpha)
         self.tokenizer: Any = None
-        self.alpha: float | None = self.settings.loss.alpha
         self.post_init()
         self.begin("main")
 
@@ -142,6 +143,35 @@ class IFas(PreTrainedModel):
         model.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return model.eval()
 
+    @classmethod
+    def go_on(cls, folder: Path, settings: IFasConfig) -> IFas:
+        """Load a checkpoint to train it further, perhaps under another loss.
+
+        Args:
+            folder: The checkpoint.
+            settings: New settings; those of the connector must be the checkpoint's.
+
+        Raises:
+            ModelError: If the connector is another one.
+        """
+        model = cls.load(folder)
+        old = model.settings
+        sized = replace(
+            settings.connector,
+            vision_dim=old.connector.vision_dim,
+            encoder_layers=old.connector.encoder_layers,
+            language_dim=old.connector.language_dim,
+        )
+        if sized != old.connector:
+            raise ModelError(
+                "The connector must be the checkpoint's, but its settings differ.",
+                where=str(folder),
+                fix="Train on from a checkpoint of these settings.",
+            )
+        model.settings = replace(settings, connector=sized)
+        model.config.settings = _SETTINGS.dump_python(model.settings, mode="json")
+        return model
+
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # noqa: ANN401
         """Save weights, settings and tokenizer in the Hugging Face layout."""
         super().save_pretrained(save_directory, **options)
@@ -149,11 +179,10 @@ class IFas(PreTrainedModel):
             self.tokenizer.save_pretrained(save_directory)
 
     def begin(self, phase: str) -> None:
-        """Let learn what a phase lets learn.
+        """Let the connector learn, and of the language model what the settings say.
 
         Args:
-            phase: ``main``: the connector, and of the language model what the settings say;
-                ``align``: the connector alone, from interpretations alone.
+            phase: ``main`` or ``align``; what they differ in is what the items hold.
 
         Raises:
             ValueError: If there is no such phase.
@@ -162,12 +191,10 @@ class IFas(PreTrainedModel):
             raise ValueError(f"`phase` must be 'main' or 'align', but is {phase!r}.")
         self.requires_grad_(False)
         self.connector.requires_grad_(True)
-        is_main = phase == "main"
-        if is_main and self.settings.language_training != "frozen":
+        if self.settings.language_training != "frozen":
             for name, parameter in self.language.named_parameters():
                 wanted = self.settings.language_training == "full" or "lora_" in name
                 parameter.requires_grad_(wanted)
-        self.alpha = self.settings.loss.alpha if is_main else 0.0
 
     def train(self, mode: bool = True) -> IFas:
         """Switch dropout; the tower is frozen and stays in evaluation mode."""
@@ -188,13 +215,19 @@ class IFas(PreTrainedModel):
         for name in ("pixels", "patches", "class_tokens"):
             if name in items[0]:
                 batch[name] = torch.stack([item[name] for item in items])  # type: ignore[literal-required]
-        if "label" in items[0]:
+        limit = self.settings.max_interpretation_tokens
+        if "caption" in items[0]:
+            captions = [item["caption"] for item in items]
+            batch["captions"], batch["segments"] = write_captions(
+                self.tokenizer, self.words, captions, max_tokens=limit
+            )
+        elif "label" in items[0]:
             batch["targets"], batch["segments"] = write_answers(
                 self.tokenizer,
                 self.words,
                 [item["label"] for item in items],
                 [item["interpretation"] for item in items],
-                max_tokens=self.settings.max_interpretation_tokens,
+                max_tokens=limit,
             )
         return batch
 
@@ -205,8 +238,10 @@ class IFas(PreTrainedModel):
             batch: `patches` (B, N, V) and `class_tokens` (B, L, V), or `pixels` (B, 3, S, S).
         """
         soft = self.connect(batch)
+        if "captions" in batch:
+            return self._describe(soft, batch["captions"], batch["segments"])
         targets = batch.get("targets")
-        logits = answer_logits(self.language, soft, self.words, targets)
+        logits = answer_logits(self.language, soft, self.words.prompt, targets)
         margin = margin_of(logits, self.words)
         if targets is None:
             return Judged(margin)
@@ -243,9 +278,15 @@ class IFas(PreTrainedModel):
         """Take nothing: a trained I-FAS is complete."""
 
     def _loss(self, logits: Tensor, targets: Tensor, segments: Tensor) -> LanguageLoss:
-        if self.settings.loss.kind == "standard" and self.alpha != 0.0:
+        loss = self.settings.loss
+        if loss.kind == "standard":
             return standard_lm_loss(logits, targets, segments)
-        return lopsided_lm_loss(logits, targets, segments, alpha=self.alpha or 0.0)
+        return lopsided_lm_loss(logits, targets, segments, alpha=loss.alpha)
+
+    def _describe(self, soft: Tensor, captions: Tensor, segments: Tensor) -> Judged:
+        logits = answer_logits(self.language, soft, self.words.caption_prompt, captions)
+        loss = lopsided_lm_loss(logits, captions, segments, alpha=0.0)
+        return Judged(margin_of(logits, self.words), loss.total, None, loss.interpretation.detach())
 
 
 AutoConfig.register("ifas", IFasModelConfig)  # so that AutoTokenizer knows the folder

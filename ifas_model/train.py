@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from ifas_model import baselines, plugins
@@ -44,6 +44,7 @@ def train(  # noqa: PLR0913 - every input by its name
     out: Path,
     scratch: Path,
     language: Path | None = None,
+    initial: Path | None = None,
     features: Path | None = None,
     logs: Path | None = None,
 ) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def train(  # noqa: PLR0913 - every input by its name
         out: Folder of the weights.
         scratch: Folder of the checkpoints that a killed run goes on from.
         language: OPT folder with its tokenizer; I-FAS alone needs it.
+        initial: I-FAS checkpoint to begin with, in place of a fresh connector and `language`.
         features: Folder of the tower's features, as `features.compute` writes it.
         logs: Folder for TensorBoard; ``None`` logs to the returned curve alone.
 
@@ -69,7 +71,7 @@ def train(  # noqa: PLR0913 - every input by its name
     """
     started = time.monotonic()
     faces = choose(load_faces(shards, protocol(config.protocol, config.target).sources), config)
-    judge = build(config, tower=tower, language=language)
+    judge = build(config, tower=tower, language=language, initial=initial)
     store = None
     if features is not None and judge.needs_features:
         store = FeatureStore(features)
@@ -95,7 +97,9 @@ MAX_CONCLUDED = 10_000
 """Most training faces whose texts a trained model is shown for its prototypes."""
 
 
-def build(config: TrainConfig, *, tower: Path, language: Path | None) -> Any:  # noqa: ANN401
+def build(  # noqa: ANN201
+    config: TrainConfig, *, tower: Path, language: Path | None, initial: Path | None = None
+) -> Any:
     """Return a fresh judge of any method.
 
     Raises:
@@ -104,6 +108,8 @@ def build(config: TrainConfig, *, tower: Path, language: Path | None) -> Any:  #
     if not isinstance(config.method, IFasConfig):
         method = plugins.load(baselines, "METHOD", config.method.method)
         return method.build(config.method, tower=tower, seed=config.seed)
+    if initial is not None:
+        return IFas.go_on(initial, config.method)
     if language is None:
         raise ConfigError(
             "I-FAS must be given a language model, but is given none.",
@@ -180,6 +186,7 @@ class PhaseTrainer(Trainer):
     ) -> None:
         super().__init__(model, args, **options)
         self.phase, self.draw = phase, draw
+        self.remove_callback(PrinterCallback)  # stdout is for paths and JSON
         self.model_accepts_loss_kwargs = False  # our losses are means over a batch
         self.parts: list[tuple[Tensor, Tensor | None]] = []
 
