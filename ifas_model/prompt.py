@@ -13,7 +13,7 @@ QUESTION = "Is this photo of a real person?"
 SEPARATOR = ". "
 """PAPER: what stands between judgment and interpretation is not stated."""
 
-_JUDGMENTS = {Label.BONA_FIDE: "Yes", Label.ATTACK: "No"}
+JUDGMENTS = {Label.BONA_FIDE: "Yes", Label.ATTACK: "No"}
 
 
 class Answer(NamedTuple):
@@ -50,4 +50,4 @@ def answer(label: Label, caption: str) -> Answer:
     first = text.split(maxsplit=1)[0]
     if not (len(first) > 1 and first.isupper()):
         text = text[0].lower() + text[1:]
-    return Answer(_JUDGMENTS[label], f"This is {text}")
+    return Answer(JUDGMENTS[label], f"This is {text}")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.data import Sampler
@@ -31,6 +32,11 @@ from ifas_model.judging import Judged
 from ifas_model.lesson import Draw, Lesson, choose, group_names
 from ifas_model.model import IFas
 from ifas_model.protocols import protocol
+
+SETTINGS = "train.json"
+"""File of a model folder that holds its `TrainConfig`."""
+
+_SETTINGS: TypeAdapter[TrainConfig] = TypeAdapter(TrainConfig)
 
 WEIGHTS = "weights"
 """Folder, in a phase's scratch, of the weights that it ended with."""
@@ -82,6 +88,8 @@ def train(  # noqa: PLR0913 - every input by its name
     places = np.random.default_rng([config.seed, 2]).permutation(len(faces))[:MAX_CONCLUDED]
     judge.conclude([dataset.text(int(place)) for place in places])
     judge.save_pretrained(out)
+    plain = json.dumps(_SETTINGS.dump_python(config, mode="json"), indent=2, sort_keys=True)
+    (out / SETTINGS).write_text(plain + "\n", "utf-8")
     trained = sum(p.numel() for p in judge.parameters() if p.requires_grad)
     return {
         "curve": curve,
