@@ -12,6 +12,10 @@ from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Split
 
 
+SETTINGS = "train.json"
+"""File of a model folder that holds its `TrainConfig`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ConnectorConfig:
     """Settings of the Globally Aware Connector (eq. 2)."""

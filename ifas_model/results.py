@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -30,6 +31,21 @@ COUNTED = ("samples", "faces", "bona_fide", "attack")
 
 MAX_ROC_POINTS = 101
 """Most points of a curve that a result keeps."""
+
+SCORE_SCHEMA = pa.schema(
+    [
+        pa.field(name, pa.string(), nullable=name == "pai_species")
+        for name in ("face_id", "sample_id", "dataset", "split", "label", "pai_species")
+    ]
+    + [pa.field(name, pa.float64(), nullable=False) for name in ("p_yes", "margin")]
+)
+"""One row for each judged face."""
+
+SCORES, RESULTS, RESPONSES = "scores.parquet", "results.json", "responses.json"
+"""Files of an evaluation: scores by face, the results, and answers for people to read."""
+
+TRAINING = "training.json"
+"""File, beside them, of the training that led there: losses by step, time, sizes."""
 
 TOLERANCE = 1e-9
 """How far a rate may lie from what follows from the others."""

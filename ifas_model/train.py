@@ -24,7 +24,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from ifas_model import baselines, plugins
-from ifas_model.config import IFasConfig, PhaseConfig, TrainConfig
+from ifas_model.config import SETTINGS, IFasConfig, PhaseConfig, TrainConfig
 from ifas_model.data import load_faces
 from ifas_model.errors import ConfigError
 from ifas_model.features import FeatureStore
@@ -32,9 +32,6 @@ from ifas_model.judging import Judged
 from ifas_model.lesson import Draw, Lesson, choose, group_names
 from ifas_model.model import IFas
 from ifas_model.protocols import protocol
-
-SETTINGS = "train.json"
-"""File of a model folder that holds its `TrainConfig`."""
 
 _SETTINGS: TypeAdapter[TrainConfig] = TypeAdapter(TrainConfig)
 

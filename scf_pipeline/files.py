@@ -36,6 +36,21 @@ def as_local(path: UPath | Path | str) -> UPath:
     return UPath(path.path) if path.protocol in ("file", "local") else path
 
 
+def local_folder(path: UPath) -> Path:
+    """Return an artifact's folder as a path of this machine, for libraries that know no other.
+
+    Raises:
+        ArtifactError: If it lies elsewhere.
+    """
+    if not isinstance(path, Path):
+        raise ArtifactError(
+            "What training reads and writes must lie on a local disk, but does not.",
+            where=str(path),
+            fix="Copy it to a local folder; the curation may stay where it is.",
+        )
+    return Path(path)
+
+
 def part_name(number: int) -> str:
     """Return the file name of a part."""
     return f"part-{number:05d}.parquet"

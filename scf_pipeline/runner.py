@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import json
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from upath import UPath
@@ -129,7 +131,7 @@ class _Runner:
         started = time.monotonic()
         path = UPath(self.out / planned.folder)
         was_sealed = (path / MANIFEST).is_file()
-        run = sys.modules[type(planned.step.config).__module__].run
+        run = _stage(planned.step.config).run
         given: dict[str, Any] = {"out": path, "engine": self.engine}
         if self.roots is not None and "roots" in inspect.signature(run).parameters:
             from scf_pipeline.datasets_file import read_roots
@@ -154,6 +156,17 @@ class _Runner:
             return tuple(self.artifacts[folder] for folder in folders)
         artifact = self.artifacts[folders]
         return captioners.find(str(artifact.path)) if name == "model" else artifact
+
+
+def _stage(config: object) -> ModuleType:
+    """Return the module that runs a config: the one that defines it.
+
+    The trainer's configs lie in `ifas_model`, which knows no artifacts; their stages go by name.
+    """
+    module = sys.modules[type(config).__module__]
+    if hasattr(module, "run"):
+        return module
+    return importlib.import_module(f"scf_pipeline.stages.{config.stage}")  # type: ignore[attr-defined]
 
 
 def _steps(value: object) -> list[Step]:
