@@ -13,6 +13,9 @@ from ifas_model.data import Faces
 from ifas_model.features import FeatureStore
 from ifas_model.judging import Item
 
+LEAD = "This is "
+"""What stands before the caption in an interpretation."""
+
 
 def choose(faces: Faces, config: TrainConfig) -> Faces:
     """Return the faces to learn from: the first of each sample, at most so many samples.
@@ -44,14 +47,24 @@ def group_names(faces: Faces) -> list[str]:
 
 
 class Lesson(Dataset[Item]):
-    """The training faces in both views: place 2 i is face i, 2 i + 1 its mirror image."""
+    """The training faces in both views: place 2 i is face i, 2 i + 1 its mirror image.
 
-    def __init__(self, faces: Faces, config: TrainConfig, store: FeatureStore | None) -> None:
+    Args:
+        faces: The faces.
+        config: Whether answers hold an interpretation.
+        store: Features that stand in for pixels.
+        phase: In ``align`` a face has a caption, and neither label nor answer.
+    """
+
+    def __init__(
+        self, faces: Faces, config: TrainConfig, store: FeatureStore | None, phase: str = "main"
+    ) -> None:
         self.faces, self.store = faces, store
+        self.is_alignment = phase == "align"
+        self.has_texts = self.is_alignment or config.answer == "judgment+interpretation"
         self.ids = faces.column("face_id")
         self.labels = faces.column("label")
-        has_texts = config.answer == "judgment+interpretation"
-        self.texts = faces.column("interpretation") if has_texts else [""] * len(faces)
+        self.texts = faces.column("interpretation") if self.has_texts else [""] * len(faces)
 
     def __len__(self) -> int:
         """Return the number of views."""
@@ -71,6 +84,8 @@ class Lesson(Dataset[Item]):
 
     def text(self, place: int) -> Item:
         """Return what is said of a face, without its picture."""
+        if self.is_alignment:
+            return Item(caption=self.texts[place].removeprefix(LEAD))
         return Item(label=int(self.labels[place]), interpretation=self.texts[place])
 
 
@@ -115,5 +130,6 @@ class Draw(Sampler[int]):
 
 
 def _endless(rng: np.random.Generator, values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    rounds = [rng.permutation(values) for _ in range(-(-size // max(1, len(values))))]
-    return np.concatenate([*rounds, np.empty(0, np.int64)])[:size]
+    """Return so many values: all of them in a random order, then in another, and so on."""
+    rounds = -(-size // max(1, len(values)))
+    return rng.permuted(np.tile(values, (rounds, 1)), axis=1).ravel()[:size]
