@@ -1,30 +1,116 @@
 """The whole system on the miniature world: `make reproduce`.
 
 Two cores, no data, no network. SMOKE shows that the parts fit, DEFAULT gives a first result, FULL
-is for claims.
+is for claims: more seeds, and the easy world beside the hard one.
 """
 
 from __future__ import annotations
 
-from flows.scf import scf
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from flows.ablations import ABLATIONS, ALPHAS, ablations, alpha_sweep, other_captions
+from flows.baselines import BASELINES, baselines
+from flows.protocol1 import TARGETS, protocol1
+from flows.protocol2 import protocol2
+from flows.scf import Products, another_c_s, scf
 from flows.settings import DATASETS, Setting, miniature
+from flows.trial import Bench
+from ifas_model.config import (
+    ConnectorConfig,
+    FlipConfig,
+    IFasConfig,
+    LossConfig,
+    PhaseConfig,
+    TrainConfig,
+    VitafConfig,
+    VitConfig,
+)
+from ifas_model.vocabulary import Split
 from scf_pipeline.miniature.captioner import CaptionerConfig
 from scf_pipeline.miniature.generic import GenericConfig
 from scf_pipeline.miniature.tower import TowerConfig
-from scf_pipeline.miniature.world import WorldConfig
+from scf_pipeline.miniature.world import SOURCE, WorldConfig
 from scf_pipeline.stages.finetune import FinetuneConfig
-from scf_pipeline.steps import Step
+from scf_pipeline.stages.report import ReportConfig
+from scf_pipeline.steps import Step, plan, step
+
+JUDGED = frozenset({"train", "evaluate", "features", "tower"})
+"""Stages of the trainer; the report reads of all others what led to the shards."""
 
 
-def reproduce(setting: Setting) -> tuple[Step, ...]:
-    """Return what a reproduction makes; the shards come last."""
-    made = scf(setting, *DATASETS)
-    return (*setting.towers, made.audit, made.shards_t_f, made.shards)
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """How much is tried in one world."""
+
+    world: str
+    """What the tables call the world."""
+
+    captioners: tuple[str, ...]
+    """Other spoof-aware captioners, of those that `other_captioners` knows."""
+
+    alphas: tuple[float, ...]
+    """Weights of the judgment."""
+
+    targets: tuple[str, ...]
+    """Targets of Protocol 1."""
 
 
-def both_towers(steps: int) -> tuple[TowerConfig, TowerConfig]:
-    """Return the towers in their two sizes, the stand-ins for ViT-L and ViT-B."""
-    return TowerConfig(size="base", steps=steps), TowerConfig(size="small", steps=steps)
+def other_captioners(setting: Setting, made: Products, *names: str) -> dict[str, Products]:
+    """Return what SCF makes with a C_S that was tuned in other ways, by the variants' names.
+
+    ``source-only-captions`` is the honest reading of Protocol 2: the paper's C_S has seen attacks
+    of the targets. ``bona-fide-mixed`` shows C_S bona fide faces as well, with C_G's captions, so
+    that it does not see paper everywhere. ``balanced-d-s`` draws all species alike.
+    """
+    tuned = setting.finetune
+    source_only = replace(tuned, datasets=(SOURCE,), splits=(Split.TRAIN,))
+    balanced = replace(tuned, groups="species", max_imbalance=1000)
+    known = {
+        "source-only-captions": another_c_s(setting, made, "source-only", source_only),
+        "bona-fide-mixed": another_c_s(setting, made, "mixed", tuned, extra=made.t_r),
+        "balanced-d-s": another_c_s(setting, made, "balanced", balanced),
+    }
+    return {name: known[name] for name in names}
+
+
+def reproduce(*worlds: tuple[Setting, Scope]) -> tuple[Step, ...]:
+    """Return what a reproduction makes: audits and shards of every world, the report last."""
+    evaluations: list[Step] = []
+    products: list[Products] = []
+    for setting, scope in worlds:
+        made = scf(setting, *DATASETS)
+        others = other_captioners(setting, made, *scope.captioners)
+        bench = Bench(
+            setting=setting, made=made, others=tuple(others.values()), world=scope.world
+        )
+        captions = {name: other.shards for name, other in others.items()}
+        evaluations += [
+            *protocol2(bench, responses=2),
+            *ablations(bench, *ABLATIONS),
+            *other_captions(bench, {"general-captions": made.shards_t_f} | captions),
+            *baselines(bench, *BASELINES),
+            *alpha_sweep(bench, *scope.alphas),
+            *protocol1(bench, *scope.targets),
+        ]
+        products += [made, *others.values()]
+    audits = [made.audit for made in products]
+    led_to = plan(*evaluations, *audits)
+    curation = tuple(one.step for one in led_to if one.step.config.stage not in JUDGED)
+    page = step(
+        ReportConfig(dictionary=worlds[0][0].dictionary),
+        evaluations=tuple(evaluations),
+        curation=curation,
+    )
+    return (*audits, *(made.shards for made in products), page)
+
+
+def both_towers(*, large: int, base: int) -> dict[str, TowerConfig]:
+    """Return the towers in their two sizes, trained for so many steps."""
+    return {
+        "large": TowerConfig(size="base", steps=large),
+        "base": TowerConfig(size="small", steps=base),
+    }
 
 
 def small_finetune(steps: int) -> FinetuneConfig:
@@ -43,12 +129,46 @@ def small_finetune(steps: int) -> FinetuneConfig:
     )
 
 
+def small_training(epochs: float, max_samples: int | None) -> TrainConfig:
+    """Return the training of the small I-FAS: from scratch but for its language model.
+
+    That model is C_G's and learns as well: frozen, it answers "Yes" and "No" to nobody.
+    """
+    method = IFasConfig(
+        connector=ConnectorConfig(dim=128, num_queries=8, num_blocks=2, num_heads=4),
+        language_training="full",
+        prompt="{question}",
+        loss=LossConfig(alpha=0.5),
+    )
+    phase = PhaseConfig(epochs=epochs, batch_size=16, learning_rate=5e-4)
+    return TrainConfig(method=method, phases=(phase,), max_samples=max_samples)
+
+
+def small_baselines(epochs: float, max_samples: int | None) -> Mapping[str, TrainConfig]:
+    """Return the trainings of the baselines, their rates for towers of this size."""
+    main = PhaseConfig(epochs=epochs, batch_size=32, weight_decay=1e-6)
+    head = replace(main, name="head", epochs=epochs / 4, learning_rate=1e-3)
+    flip = FlipConfig(hidden_dim=512, view_dim=128)
+    runs = {
+        "vit": TrainConfig(method=VitConfig(), phases=(replace(main, learning_rate=2e-4),)),
+        "vitaf": TrainConfig(
+            method=VitafConfig(adapter_dim=16),
+            phases=(head, replace(main, learning_rate=1e-3)),
+        ),
+        "flip": TrainConfig(method=flip, phases=(replace(main, learning_rate=1e-4),)),
+    }
+    return {name: replace(run, max_samples=max_samples) for name, run in runs.items()}
+
+
 MINIATURE_SMOKE = miniature(
     world=WorldConfig(scale="smoke"),
     corpus=GenericConfig(num_train=4_000, num_test=200),
     captioner=CaptionerConfig(word_steps=150, caption_steps=150),
-    towers=both_towers(steps=50),
+    towers=both_towers(large=50, base=50),
     finetune=small_finetune(steps=60),
+    full=small_training(epochs=2, max_samples=64),
+    baselines=small_baselines(epochs=1, max_samples=64),
+    seeds=(0,),
 )
 """Wiring: minutes, and captions that hardly make sense."""
 
@@ -56,20 +176,62 @@ MINIATURE = miniature(
     world=WorldConfig(scale="default"),
     corpus=GenericConfig(),
     captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
-    towers=both_towers(steps=600),
+    towers=both_towers(large=1_500, base=500),
     finetune=small_finetune(steps=300),
+    full=small_training(epochs=4, max_samples=1_000),
+    baselines=small_baselines(epochs=4, max_samples=1_000),
+    seeds=(0, 1, 2),
 )
 """A first result."""
 
 MINIATURE_FULL = miniature(
-    world=WorldConfig(scale="full"),
-    corpus=GenericConfig(num_train=40_000),
-    captioner=CaptionerConfig(word_steps=2_500, caption_steps=2_000),
-    towers=both_towers(steps=2_000),
-    finetune=small_finetune(steps=600),
+    world=WorldConfig(scale="default", seed=1),
+    corpus=GenericConfig(),
+    captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
+    towers=both_towers(large=2_500, base=1_000),
+    finetune=small_finetune(steps=300),
+    full=small_training(epochs=4, max_samples=None),
+    baselines=small_baselines(epochs=4, max_samples=None),
+    seeds=(0, 1, 2, 3, 4),
 )
-"""For claims."""
+"""For claims: a world seed that no choice was made on."""
 
-SMOKE = reproduce(MINIATURE_SMOKE)
-DEFAULT = reproduce(MINIATURE)
-FULL = reproduce(MINIATURE_FULL)
+MINIATURE_EASY = replace(
+    MINIATURE_FULL, world=step(WorldConfig(scale="default", difficulty="easy", seed=1))
+)
+"""The same models where the cues of attacks are plain to see."""
+
+SMOKE = reproduce(
+    (
+        MINIATURE_SMOKE,
+        Scope(
+            world="hard",
+            captioners=("source-only-captions",),
+            alphas=(0.9,),
+            targets=TARGETS[:1],
+        ),
+    )
+)
+DEFAULT = reproduce(
+    (
+        MINIATURE,
+        Scope(
+            world="hard",
+            captioners=("source-only-captions", "bona-fide-mixed"),
+            alphas=(0.1, 0.3, 0.7, 0.9),
+            targets=TARGETS,
+        ),
+    )
+)
+FULL = reproduce(
+    (
+        MINIATURE_FULL,
+        Scope(
+            world="hard",
+            captioners=("source-only-captions", "bona-fide-mixed", "balanced-d-s"),
+            alphas=ALPHAS,
+            targets=TARGETS,
+        ),
+    ),
+    (MINIATURE_EASY, Scope(world="easy", captioners=(), alphas=(), targets=())),
+)

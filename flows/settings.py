@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from ifas_model.config import EvaluateConfig, TrainConfig
 
 from scf_pipeline.miniature.captioner import CaptionerConfig
 from scf_pipeline.miniature.generic import GenericConfig
@@ -43,8 +46,9 @@ class Setting:
     captioner: Step | External
     """C_G."""
 
-    towers: tuple[Step, ...] = ()
-    """Vision towers with their text halves, for the trainer; real ones are downloaded."""
+    towers: Mapping[str, Step] = field(default_factory=dict)
+    """``base`` and ``large``: the trainer's vision towers with their text halves, ViT-B and ViT-L
+    or what stands in for them; real ones are downloaded."""
 
     crop: CropConfig
     """Frames and crops."""
@@ -58,22 +62,44 @@ class Setting:
     dictionary: Path = DICTIONARY
     """K."""
 
+    full: TrainConfig = TrainConfig()
+    """How the full I-FAS is trained, in Protocol 2."""
 
-def miniature(
+    baselines: Mapping[str, TrainConfig] = field(default_factory=dict)
+    """How ``vit``, ``vitaf`` and ``flip`` are trained."""
+
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """How all of them are judged."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the trainings; the paper's figures are means of three."""
+
+
+def miniature(  # noqa: PLR0913 - what differs between the sizes of the miniature
+    *,
     world: WorldConfig,
     corpus: GenericConfig,
     captioner: CaptionerConfig,
-    towers: tuple[TowerConfig, ...],
+    towers: Mapping[str, TowerConfig],
     finetune: FinetuneConfig,
+    full: TrainConfig,
+    baselines: Mapping[str, TrainConfig],
+    seeds: tuple[int, ...],
 ) -> Setting:
     """Return a setting of the embedded default: everything drawn and trained from scratch."""
     pictures = step(corpus)
     return Setting(
         world=step(world),
         captioner=step(captioner, corpus=pictures),
-        towers=tuple(step(one, name=f"tower-{one.size}", corpus=pictures) for one in towers),
+        towers={
+            name: step(tower, name=f"tower-{name}", corpus=pictures)
+            for name, tower in towers.items()
+        },
         # drawn faces are no faces to a detector of photographs
         crop=CropConfig(image_size=corpus.image_size, detector="none"),
         caption=CaptionConfig(),
         finetune=finetune,
+        full=full,
+        baselines=baselines,
+        seeds=seeds,
     )

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from upath import UPath
 
 from ifas_model.strict import STRICT
+from ifas_model.vocabulary import Split
 from scf_pipeline.captioners import Model
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.errors import ArtifactError, StageError
@@ -61,9 +62,19 @@ class FinetuneConfig:
     """Whether half of the pictures are mirrored. Nothing else is done to them: a random crop could
     remove the cue that the caption names."""
 
+    datasets: tuple[str, ...] | None = None
+    """Only captions of these datasets teach, e.g. a protocol's sources; ``None`` takes all, as the
+    paper does, which lets C_S see what later is a target."""
+
+    splits: tuple[Split, ...] = tuple(Split)
+    """Only captions of these splits teach."""
+
+    groups: Literal["dataset_and_species", "species"] = "dataset_and_species"
+    """What is balanced; bona fide captions, if there are any, count as a species."""
+
     max_imbalance: float = Field(default=10, ge=1)
-    """Captions are drawn in inverse proportion to the size of their group (dataset and species),
-    the rarest at most this many times as often as the most frequent."""
+    """Captions are drawn in inverse proportion to the size of their group, the rarest at most this
+    many times as often as the most frequent."""
 
     hold_out_fraction: float = Field(default=0.05, ge=0, lt=1)
     """Share of subjects (of samples where a dataset names none) that are never learnt from."""
@@ -154,7 +165,7 @@ def train(
         schedule=schedule,
     )
     draw = Draw(
-        odds=balance(_groups(taught), max_imbalance=config.max_imbalance),
+        odds=balance(_groups(taught, config), max_imbalance=config.max_imbalance),
         batch_size=config.batch_size,
         flip=config.flip,
         seed=config.seed,
@@ -244,11 +255,13 @@ _JOINED = pa.schema(
 def _write_joined(
     config: FinetuneConfig, faces: Artifact, captions: Sequence[Artifact], files: Sequence[Path]
 ) -> None:
-    columns = ["face_id", "sample_id", "dataset", "subject_id", "label", "pai_species", "caption"]
+    columns = ["face_id", "sample_id", "dataset", "split", "subject_id", "label", "pai_species"]
     rows = {
         row["face_id"]: row | {"species": row["pai_species"] or row["label"]}
         for source in captions
-        for row in source.read(columns).to_pylist()
+        for row in source.read([*columns, "caption"]).to_pylist()
+        if row["split"] in config.splits
+        and (config.datasets is None or row["dataset"] in config.datasets)
     }
     wanted = pa.array(sorted(rows), pa.string())
     partials = [file.with_suffix(".partial") for file in files]
@@ -288,7 +301,9 @@ def _species(rows: pa.Table) -> list[str]:
     return found
 
 
-def _groups(rows: pa.Table) -> list[str]:
+def _groups(rows: pa.Table, config: FinetuneConfig) -> list[str]:
+    if config.groups == "species":
+        return _species(rows)
     return [
         f"{dataset}/{species}"
         for dataset, species in zip(rows["dataset"].to_pylist(), _species(rows), strict=True)
