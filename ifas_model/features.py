@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ifas_model.config import FeaturesConfig
 from ifas_model.data import Faces, load_faces
-from ifas_model.errors import ModelError
+from ifas_model.errors import ModelError, ShardError
 from ifas_model.vision import Features, load_pixels, load_tower, look
 
 INDEX, FACES = "index.json", "faces.txt"
@@ -43,7 +43,7 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         try:
             self.index: dict[str, Any] = json.loads((folder / INDEX).read_text("utf-8"))
-            names = (folder / FACES).read_text("utf-8").splitlines()
+            names = (folder / FACES).read_bytes().decode("utf-8").split("\n")[:-1]
             self.patches = np.load(folder / PATCHES, mmap_mode="r")
             self.class_tokens = np.load(folder / CLASS_TOKENS, mmap_mode="r")
         except (OSError, ValueError) as error:
@@ -54,6 +54,13 @@ class FeatureStore:
             ) from error
         self.folder = folder
         self.rows = {name: row for row, name in enumerate(names)}
+        for array in (self.patches, self.class_tokens):
+            if len(array) != len(names):
+                raise ModelError(
+                    f"Features must be of {len(names)} faces, but are of {len(array)}.",
+                    where=str(folder),
+                    fix="Delete the folder; it is computed again.",
+                )
 
     def require(self, tower: str, config: FeaturesConfig) -> None:
         """Refuse features of another tower or other settings.
@@ -66,11 +73,11 @@ class FeatureStore:
             ModelError: If they are not its features.
         """
         wanted = _index(tower, config)
-        for name in ("tower", "local_layer", "keep_class_token"):
-            if self.index[name] != wanted[name]:
+        for name in ("version", "tower", "local_layer", "keep_class_token"):
+            if self.index.get(name) != wanted[name]:
                 raise ModelError(
                     f"`{name}` of the features must be {wanted[name]!r}, "
-                    f"but is {self.index[name]!r}.",
+                    f"but is {self.index.get(name)!r}.",
                     where=str(self.folder),
                     fix="Compute the features of this tower and these settings.",
                 )
@@ -104,24 +111,19 @@ def compute(
         tower: CLIP folder.
         shards: Shard folders.
         out: Folder to write; `INDEX` comes last, so an unfinished folder is not taken for one.
+
+    Raises:
+        ShardError: If the shards hold no face of `config.splits`.
     """
-    faces = [load_faces(folder) for folder in shards]
-    places = _unique(faces, config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clip, pixels = load_tower(tower).to(device), load_pixels(tower)  # type: ignore[arg-type]
     out.mkdir(parents=True, exist_ok=True)
+    (out / INDEX).unlink(missing_ok=True)
+    faces = [load_faces(folder, cache=out.parent) for folder in shards]
+    places = _unique(faces, config)
+    seer = _Seer(config, tower)
     files: list[NDArray[np.float32]] = []
-    row = 0
-    for batch in _batches(faces, places, config.batch_size):
-        seen = []
-        for view in (batch, batch.flip(-1))[: 1 + config.flip]:
-            with torch.no_grad():
-                normal = pixels.normalize(view.to(device))
-                layer, keeps = config.local_layer, config.keep_class_token
-                seen.append(
-                    look(clip.vision_model, normal, local_layer=layer, keep_class_token=keeps)
-                )
-        views = Features(*(torch.stack(parts, dim=1) for parts in zip(*seen, strict=True)))
+    for first in range(0, len(places), config.batch_size):
+        chosen = places[first : first + config.batch_size]
+        views = seer.look(torch.stack([faces[number].pixels(place) for number, place in chosen]))
         if not files:
             files = [
                 np.lib.format.open_memmap(
@@ -133,14 +135,14 @@ def compute(
                 for name, tensor in zip((PATCHES, CLASS_TOKENS), views, strict=True)
             ]
         for file, tensor in zip(files, views, strict=True):
-            file[row : row + len(batch)] = tensor.cpu().numpy()
-        row += len(batch)
+            file[first : first + len(chosen)] = tensor.numpy()
     for file in files:
         file.flush()  # type: ignore[attr-defined]
-    names = [faces[n].table["face_id"][place].as_py() for n, place in places]
-    (out / FACES).write_text("".join(f"{name}\n" for name in names), "utf-8")
+    names = [faces[number].table["face_id"][place].as_py() for number, place in places]
+    (out / FACES).write_bytes("".join(f"{name}\n" for name in names).encode())
     index = json.dumps(_index(hash_tower(tower), config), indent=2, sort_keys=True)
-    (out / INDEX).write_text(index + "\n", "utf-8")
+    (out / f"{INDEX}.partial").write_text(index + "\n", "utf-8")
+    (out / f"{INDEX}.partial").rename(out / INDEX)
     return FeatureStore(out)
 
 
@@ -160,6 +162,29 @@ def cached(
     if not (folder / INDEX).is_file():
         return compute(config, tower=tower, shards=shards, out=folder)
     return FeatureStore(folder)
+
+
+class _Seer:
+    """A tower that looks at batches, in all views that are wanted."""
+
+    def __init__(self, config: FeaturesConfig, tower: Path) -> None:
+        self.config, self.pixels = config, load_pixels(tower)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        clip: Any = load_tower(tower)
+        self.tower = clip.vision_model.to(self.device)
+
+    @torch.no_grad()
+    def look(self, pixels: Tensor) -> Features:
+        """Return the features of all views on the CPU: `patches` (B, W, N, V) and so on."""
+        layer, keeps = self.config.local_layer, self.config.keep_class_token
+        seen = []
+        for view in (pixels, pixels.flip(-1))[: 1 + self.config.flip]:
+            normal = self.pixels.normalize(view.to(self.device))
+            seen.append(look(self.tower, normal, local_layer=layer, keep_class_token=keeps))
+        patches, class_tokens = (
+            torch.stack(parts, dim=1).cpu() for parts in zip(*seen, strict=True)
+        )
+        return Features(patches, class_tokens)
 
 
 def hash_tower(folder: Path) -> str:
@@ -196,12 +221,10 @@ def _unique(faces: Sequence[Faces], config: FeaturesConfig) -> list[tuple[int, i
         for place, (face_id, split) in enumerate(rows):
             if split in config.splits:
                 found.setdefault(face_id, (number, place))
+    if not found:
+        raise ShardError(
+            f"Shards must hold faces of {', '.join(config.splits)}, but hold none.",
+            where=", ".join(str(one.folder) for one in faces),
+            fix="Name other shards, or other splits.",
+        )
     return list(found.values())
-
-
-def _batches(
-    faces: Sequence[Faces], places: Sequence[tuple[int, int]], size: int
-) -> Iterator[Tensor]:
-    for first in range(0, len(places), size):
-        chosen = places[first : first + size]
-        yield torch.stack([faces[number].pixels(place) for number, place in chosen])
