@@ -11,7 +11,6 @@ from pydantic.dataclasses import dataclass
 from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Split
 
-
 SETTINGS = "train.json"
 """File of a model folder that holds its `TrainConfig`."""
 
@@ -53,7 +52,7 @@ class ConnectorConfig:
     cross_attend: Literal["all", "learnable"] = "all"
     """Who attends to patches. PAPER: eq. (2) lets all tokens, the text only the learnable ones."""
 
-    class_token_projection: Literal["shared", "per_layer"] = "shared"
+    class_token_projection: Literal["shared", "per_layer"] = "shared"  # noqa: S105 - no secret
     """One linear map for the class tokens of all layers, or one for each."""
 
     level_embedding: bool = False

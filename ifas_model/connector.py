@@ -69,7 +69,7 @@ class GloballyAwareConnector(nn.Module):
         if config.global_queries == "learned":
             self.learned = nn.Parameter(torch.randn(layers, dim) * std)
         else:
-            maps = layers if config.class_token_projection == "per_layer" else 1
+            maps = layers if config.class_token_projection == "per_layer" else 1  # noqa: S105 - no secret
             self.project_class_tokens = nn.ModuleList(
                 nn.Linear(config.vision_dim, dim) for _ in range(maps)
             )
@@ -107,7 +107,7 @@ class GloballyAwareConnector(nn.Module):
         """Return Q_V, or what takes its place: (B, L, V) -> (B, L, D)."""
         if self.config.global_queries == "learned":
             q_v = self.learned.expand(len(class_tokens), -1, -1)
-        elif self.config.class_token_projection == "shared":
+        elif self.config.class_token_projection == "shared":  # noqa: S105 - no secret
             q_v = self.project_class_tokens[0](class_tokens)
         else:
             maps = zip(self.project_class_tokens, class_tokens.unbind(dim=1), strict=True)

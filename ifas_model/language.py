@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
-from transformers import OPTForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, OPTForCausalLM, PreTrainedTokenizerBase
 
+from ifas_model.checkpoint import load_weights, reading
 from ifas_model.loss import Segment
 from ifas_model.prompt import QUESTION, SEPARATOR
 
@@ -77,6 +79,31 @@ def learn_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Words:
         end=end,
         pad=int(tokenizer.pad_token_id),
     )
+
+
+def load_language(folder: Path) -> OPTForCausalLM:
+    """Load OPT from a local folder in the Hugging Face layout, in evaluation mode.
+
+    Raises:
+        ModelError: If the folder holds no checkpoint in safetensors, or one that lacks a weight.
+    """
+    language: OPTForCausalLM = load_weights(OPTForCausalLM, folder)
+    return language
+
+
+def load_tokenizer(folder: Path, prompt: str) -> tuple[PreTrainedTokenizerBase, Words]:
+    """Load a tokenizer from a local folder, with the ids that the model must know.
+
+    Args:
+        folder: Of a language model or a whole one.
+        prompt: As in `learn_words`.
+
+    Raises:
+        ModelError: If the folder holds none, or one that does not know the words.
+    """
+    with reading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return tokenizer, learn_words(tokenizer, prompt)
 
 
 def write_answers(
@@ -146,7 +173,7 @@ def answer_logits(
 
     Source: I-FAS, eq. (3) and the section "Inference".
     """
-    embed = language.get_input_embeddings()
+    embed = language.get_input_embeddings()  # type: ignore[no-untyped-call]
     asked = embed(torch.tensor(prompt, device=soft.device)).expand(len(soft), -1, -1)
     parts = [soft.to(asked.dtype), asked]
     if answers is not None:
@@ -178,15 +205,16 @@ def interpret(
         language: OPT.
         soft: X_T, (B, K, T).
         words: Known ids.
-        judgments: `words.yes` or `words.no` of each picture, (B,). The judgment that is shown is the
-            one that the score implies, so that the two never disagree.
+        judgments: `words.yes` or `words.no` of each picture, (B,). The judgment that is shown is
+            the one that the score implies, so that the two never disagree.
         max_tokens: Most tokens of an interpretation.
     """
-    embed = language.get_input_embeddings()
+    embed = language.get_input_embeddings()  # type: ignore[no-untyped-call]
     ids = torch.tensor(words.prompt, device=soft.device).expand(len(soft), -1)
     begun = embed(torch.cat([ids, judgments[:, None]], dim=1))
     sequence = torch.cat([soft.to(begun.dtype), begun], dim=1)
-    told = language.generate(
+    writer: Any = language
+    told = writer.generate(
         inputs_embeds=sequence,
         attention_mask=torch.ones(sequence.shape[:2], dtype=torch.long, device=soft.device),
         max_new_tokens=len(words.separator) + max_tokens,
@@ -210,6 +238,18 @@ def adapt(language: OPTForCausalLM, *, rank: int, alpha: int) -> None:
         r=rank, lora_alpha=alpha, target_modules=["q_proj", "v_proj"], lora_dropout=0.0
     )
     inject_adapter_in_model(config, language)
+
+
+def copy_weights(trained: OPTForCausalLM, language: OPTForCausalLM) -> None:
+    """Copy weights into a model of the same sizes, adapted or not.
+
+    Args:
+        trained: OPT without adapters.
+        language: OPT; fresh adapters stay as they are.
+    """
+    state = {name.replace(".base_layer.", "."): name for name in language.state_dict()}
+    weights = {state[name]: tensor for name, tensor in trained.state_dict().items()}
+    language.load_state_dict(weights, strict=False)
 
 
 def _told(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:  # noqa: ANN401

@@ -16,15 +16,13 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 from transformers import (
-    AutoConfig,
-    AutoTokenizer,
     CLIPVisionConfig,
     OPTConfig,
     OPTForCausalLM,
-    PreTrainedConfig,
     PreTrainedModel,
 )
 
+from ifas_model.checkpoint import IFasModelConfig, load_weights
 from ifas_model.config import IFasConfig
 from ifas_model.connector import GloballyAwareConnector
 from ifas_model.errors import ModelError
@@ -33,41 +31,21 @@ from ifas_model.language import (
     Words,
     adapt,
     answer_logits,
+    copy_weights,
     interpret,
-    learn_words,
+    load_language,
+    load_tokenizer,
     margin_of,
     write_answers,
     write_captions,
 )
 from ifas_model.loss import LanguageLoss, lopsided_lm_loss, standard_lm_loss
-from ifas_model.prompt import QUESTION
 from ifas_model.vision import Features, Pixels, VisionTower, load_pixels, load_tower, look
 
 _SETTINGS: TypeAdapter[IFasConfig] = TypeAdapter(IFasConfig)
 
 
-class IFasModelConfig(PreTrainedConfig):
-    """What a checkpoint's ``config.json`` holds: all settings as plain data."""
-
-    model_type = "ifas"
-
-    settings: dict[str, Any] | None = None
-    """`IFasConfig`, with the connector's widths."""
-
-    vision: dict[str, Any] | None = None
-    """`CLIPVisionConfig`."""
-
-    text: dict[str, Any] | None = None
-    """`OPTConfig`."""
-
-    words: dict[str, Any] | None = None
-    """`language.Words`."""
-
-    pixels: dict[str, Any] | None = None
-    """`vision.Pixels`."""
-
-
-class IFas(PreTrainedModel):
+class IFas(PreTrainedModel):  # type: ignore[no-untyped-call]
     """The I-FAS model.
 
     Source: I-FAS, Figure 2.
@@ -76,24 +54,22 @@ class IFas(PreTrainedModel):
     config_class = IFasModelConfig
     base_model_prefix = "ifas"
     needs_features: ClassVar[bool] = True
-    _tied_weights_keys: ClassVar[dict[str, str]] = {
+    _tied_weights_keys: ClassVar[dict[str, str]] = {  # type: ignore[misc]
         "language.lm_head.weight": "language.model.decoder.embed_tokens.weight"
     }
 
     def __init__(self, config: IFasModelConfig) -> None:
         super().__init__(config)
-        if None in (config.settings, config.vision, config.text, config.words, config.pixels):
-            raise ValueError("`config` must hold all settings, but lacks some: use `build`.")
-        self.settings = _SETTINGS.validate_python(config.settings)
-        self.words = Words(**{k: _hashable(v) for k, v in (config.words or {}).items()})
-        self.pixels = Pixels(**{k: _hashable(v) for k, v in (config.pixels or {}).items()})
-        self.vision = VisionTower(CLIPVisionConfig(**config.vision))
+        self.settings = _SETTINGS.validate_python(config.held("settings"))
+        self.words = Words(**{k: _hashable(v) for k, v in config.held("words").items()})
+        self.pixels = Pixels(**{k: _hashable(v) for k, v in config.held("pixels").items()})
+        self.vision = VisionTower(CLIPVisionConfig(**config.held("vision")))
         self.connector = GloballyAwareConnector(self.settings.connector)
-        self.language = OPTForCausalLM(OPTConfig(**config.text))
+        self.language = OPTForCausalLM(OPTConfig(**config.held("text")))
         if self.settings.language_training == "lora":
             adapt(self.language, rank=self.settings.lora_rank, alpha=self.settings.lora_alpha)
         self.tokenizer: Any = None
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
         self.begin("main")
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -108,40 +84,54 @@ class IFas(PreTrainedModel):
             tower: CLIP folder in the Hugging Face layout.
             language: OPT folder in the Hugging Face layout, with its tokenizer.
             seed: Of the connector and the adapters.
+
+        Raises:
+            ModelError: If a folder does not hold what it should.
         """
-        clip = load_tower(tower)
-        opt = OPTForCausalLM.from_pretrained(language, local_files_only=True, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(language, local_files_only=True)
+        clip, opt = load_tower(tower), load_language(language)
+        tokenizer, words = load_tokenizer(language, settings.prompt)
         vision_config: Any = clip.config.vision_config
+        text_config: Any = opt.config
         sized = replace(
             settings.connector,
             vision_dim=vision_config.hidden_size,
             encoder_layers=vision_config.num_hidden_layers,
-            language_dim=opt.config.word_embed_proj_dim,
+            language_dim=text_config.word_embed_proj_dim,
         )
-        words = learn_words(tokenizer, settings.prompt)
         plain = _SETTINGS.dump_python(replace(settings, connector=sized), mode="json")
         torch.manual_seed(seed)
         model = cls(
             IFasModelConfig(
                 settings=plain,
                 vision=vision_config.to_dict(),
-                text=opt.config.to_dict(),
+                text=text_config.to_dict(),
                 words=asdict(words),
                 pixels=load_pixels(tower)._asdict(),
             )
         )
+        # What it began with is in the checkpoint; the file may be gone when that is loaded.
+        model.adopt(replace(model.settings, connector=replace(sized, initial_weights=None)))
         model.vision.load_state_dict(clip.vision_model.state_dict())
-        _load_language(model.language, opt)
+        copy_weights(opt, model.language)
         model.tokenizer = tokenizer
         return model
 
     @classmethod
     def load(cls, folder: Path) -> IFas:
-        """Load a checkpoint folder with its tokenizer, in evaluation mode."""
-        model: IFas = cls.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-        model.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return model.eval()
+        """Load a checkpoint folder with its tokenizer, in evaluation mode.
+
+        Raises:
+            ModelError: If the folder holds no whole model, or another model's tokenizer.
+        """
+        model: IFas = load_weights(cls, folder)
+        model.tokenizer, words = load_tokenizer(folder, model.settings.prompt)
+        if words != model.words:
+            raise ModelError(
+                "The tokenizer must be the one that the model learnt with, but is another.",
+                where=str(folder),
+                fix="Restore the tokenizer's files from the model's training.",
+            )
+        return model
 
     @classmethod
     def go_on(cls, folder: Path, settings: IFasConfig) -> IFas:
@@ -149,10 +139,10 @@ class IFas(PreTrainedModel):
 
         Args:
             folder: The checkpoint.
-            settings: New settings; those of the connector must be the checkpoint's.
+            settings: New settings; those of connector and adapters must be the checkpoint's.
 
         Raises:
-            ModelError: If the connector is another one.
+            ModelError: If `load` would raise it, or connector or adapters are others.
         """
         model = cls.load(folder)
         old = model.settings
@@ -162,17 +152,23 @@ class IFas(PreTrainedModel):
             encoder_layers=old.connector.encoder_layers,
             language_dim=old.connector.language_dim,
         )
-        if sized != old.connector:
+        if sized != old.connector or _adapters(settings) != _adapters(old):
             raise ModelError(
-                "The connector must be the checkpoint's, but its settings differ.",
+                "Connector and adapters must be the checkpoint's, but their settings differ.",
                 where=str(folder),
                 fix="Train on from a checkpoint of these settings.",
             )
-        model.settings = replace(settings, connector=sized)
-        model.config.settings = _SETTINGS.dump_python(model.settings, mode="json")
+        _, model.words = load_tokenizer(folder, settings.prompt)
+        model.config.words = asdict(model.words)
+        model.adopt(replace(settings, connector=sized))
+        model.begin("main")
         return model
 
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # noqa: ANN401
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | Path,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         """Save weights, settings and tokenizer in the Hugging Face layout."""
         super().save_pretrained(save_directory, **options)
         if self.tokenizer is not None:
@@ -199,7 +195,7 @@ class IFas(PreTrainedModel):
     def train(self, mode: bool = True) -> IFas:
         """Switch dropout; the tower is frozen and stays in evaluation mode."""
         super().train(mode)
-        self.vision.eval()
+        self.vision.train(mode=False)
         return self
 
     def look(self, pixels: Tensor) -> Features:
@@ -214,7 +210,7 @@ class IFas(PreTrainedModel):
         batch: dict[str, Tensor] = {}
         for name in ("pixels", "patches", "class_tokens"):
             if name in items[0]:
-                batch[name] = torch.stack([item[name] for item in items])  # type: ignore[literal-required]
+                batch[name] = torch.stack([item[name] for item in items])
         limit = self.settings.max_interpretation_tokens
         if "caption" in items[0]:
             captions = [item["caption"] for item in items]
@@ -277,6 +273,11 @@ class IFas(PreTrainedModel):
     def conclude(self, items: Sequence[Item]) -> None:
         """Take nothing: a trained I-FAS is complete."""
 
+    def adopt(self, settings: IFasConfig) -> None:
+        """Take other settings, and write them into checkpoints from now on."""
+        self.settings = settings
+        self.config.settings = _SETTINGS.dump_python(settings, mode="json")
+
     def _loss(self, logits: Tensor, targets: Tensor, segments: Tensor) -> LanguageLoss:
         loss = self.settings.loss
         if loss.kind == "standard":
@@ -289,15 +290,10 @@ class IFas(PreTrainedModel):
         return Judged(margin_of(logits, self.words), loss.total, None, loss.interpretation.detach())
 
 
-AutoConfig.register("ifas", IFasModelConfig)  # so that AutoTokenizer knows the folder
-
-
 def _hashable(value: Any) -> Any:  # noqa: ANN401 - plain data
     return tuple(value) if isinstance(value, list) else value
 
 
-def _load_language(language: OPTForCausalLM, trained: OPTForCausalLM) -> None:
-    """Copy trained weights, also under the names that adapters give to what they wrap."""
-    state = {name.replace(".base_layer.", "."): name for name in language.state_dict()}
-    weights = {state[name]: tensor for name, tensor in trained.state_dict().items()}
-    language.load_state_dict(weights, strict=False)
+def _adapters(settings: IFasConfig) -> tuple[int, int] | None:
+    has_adapters = settings.language_training == "lora"
+    return (settings.lora_rank, settings.lora_alpha) if has_adapters else None

@@ -21,8 +21,12 @@ from transformers import (
     logging,
 )
 
+from ifas_model.checkpoint import load_weights, reading
+
 STEM_STRIDE = 2
 """Every convolution of a stem halves the picture."""
+
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a library draws nothing
 
 
 class ConvolutionalStem(nn.Module):
@@ -82,7 +86,8 @@ class VisionTower(CLIPVisionModel):
         super().__init__(config)  # type: ignore[no-untyped-call]
         widths = getattr(config, "stem_widths", None)
         if widths is not None:
-            self.embeddings.patch_embedding = _stem(widths, config)
+            embeddings: Any = self.embeddings
+            embeddings.patch_embedding = _stem(widths, config)
 
 
 class Features(NamedTuple):
@@ -150,9 +155,10 @@ def load_pixels(folder: Path) -> Pixels:
     """Read from a CLIP folder how its tower wants pictures.
 
     Raises:
-        OSError: If the folder holds no settings of an image processor.
+        ModelError: If the folder holds no settings of an image processor.
     """
-    processor: Any = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+    with reading(folder):
+        processor: Any = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
     size = processor.crop_size
     return Pixels(int(size["height"]), tuple(processor.image_mean), tuple(processor.image_std))
 
@@ -161,17 +167,11 @@ def load_tower(folder: Path) -> CLIPModel:
     """Load a tower from a local folder in the Hugging Face layout, in evaluation mode.
 
     Raises:
-        OSError: If the folder holds no CLIP checkpoint in safetensors.
-        ValueError: If the checkpoint lacks a weight.
+        ModelError: If the folder holds no CLIP checkpoint in safetensors, or one that lacks a
+            weight.
     """
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    found: Any = Clip.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
-    tower, report = found
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(f"`folder` must hold every weight of a tower, but lacks {missing[0]!r}.")
-    return tower.eval()
+    tower: CLIPModel = load_weights(Clip, folder)
+    return tower
 
 
 def _stem(widths: Sequence[int], vision: CLIPVisionConfig) -> ConvolutionalStem:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, PreTrainedConfig, PreTrainedModel
 
+from ifas_model.checkpoint import load_weights
 from ifas_model.judging import Item
 from ifas_model.vision import Clip, load_pixels
 
@@ -65,18 +66,10 @@ def load(kind: type[M], folder: Path) -> M:
     """Load a saved baseline in evaluation mode.
 
     Raises:
-        OSError: If the folder holds no checkpoint in safetensors.
-        ValueError: If the checkpoint lacks a weight.
+        ModelError: If the folder holds no checkpoint in safetensors, or one that lacks a weight.
     """
-    found: Any = kind.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
-    model, report = found
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(
-            f"`folder` must hold every weight of a {kind.__name__}, but lacks {missing[0]!r}."
-        )
-    return model.eval()
+    model: M = load_weights(kind, folder)
+    return model
 
 
 def learn(model: nn.Module, parts: Sequence[nn.Module]) -> None:

@@ -22,6 +22,7 @@ from ifas_model.augment import draw_view, jitter_saturation
 from ifas_model.baselines import Method, _contrast, _tower
 from ifas_model.baselines._head import judge
 from ifas_model.baselines._tower import BaselineConfig
+from ifas_model.checkpoint import reading
 from ifas_model.config import FlipConfig
 from ifas_model.judging import Item, Judged
 from ifas_model.prompt import Answer, answer
@@ -274,16 +275,18 @@ def build(config: FlipConfig, tower: Path, seed: int) -> Flip:
             )
         )
     model.clip.load_state_dict(source.state_dict())
-    model.tokenizer = AutoTokenizer.from_pretrained(tower, local_files_only=True)
+    with reading(tower):
+        model.tokenizer = AutoTokenizer.from_pretrained(tower, local_files_only=True)
     return model
 
 
 def load(folder: Path) -> Flip:
     """Load a saved FLIP in evaluation mode, with its tokenizer."""
     model = _tower.load(Flip, folder)
-    model.tokenizer = AutoTokenizer.from_pretrained(
-        folder, config=model.config, local_files_only=True
-    )
+    with reading(folder):
+        model.tokenizer = AutoTokenizer.from_pretrained(
+            folder, config=model.config, local_files_only=True
+        )
     return model
 
 

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
+from ifas_model.errors import ModelError
 from ifas_model.vision import Clip, ConvolutionalStem, load_tower
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -88,7 +89,7 @@ def test_a_missing_weight_is_refused(tmp_path):
     weights = load_file(file)
     del weights["visual_projection.weight"]
     save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"lacks 'visual_projection\.weight'"):
+    with pytest.raises(ModelError, match=r"lacks 'visual_projection\.weight'"):
         load_tower(tmp_path)
 
 
