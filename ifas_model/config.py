@@ -235,6 +235,15 @@ class PhaseConfig:
     max_gradient_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm. PAPER: not stated."""
 
+    @model_validator(mode="after")
+    def _check_batch(self) -> PhaseConfig:
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"`accumulation` must divide `batch_size` ({self.batch_size}), "
+                f"but is {self.accumulation}."
+            )
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class TrainConfig:

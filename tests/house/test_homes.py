@@ -19,7 +19,7 @@ SOURCES = sorted(
 TRAINING = ["scf_pipeline/captioners/*", "scf_pipeline/stages/finetune.py"]
 TRAINING += ["scf_pipeline/miniature/*", "ifas_model/baselines/*"]
 TRAINING += [f"ifas_model/{name}.py" for name in ("checkpoint", "vision", "language", "model")]
-TRAINING += ["ifas_model/data.py", "ifas_model/train.py"]
+TRAINING += ["ifas_model/data.py", "ifas_model/phase.py", "ifas_model/train.py"]
 PICTURES = ["scf_pipeline/media/*", "scf_pipeline/miniature/*"]
 HOMES = {
     "ray": ["scf_pipeline/engine/ray.py"],

@@ -1,11 +1,19 @@
-"""A tiny tower and a tiny language model, as folders that people would have."""
+"""A tiny tower, a tiny language model and a few shards, as folders that people would have."""
 
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from transformers import OPTConfig, OPTForCausalLM
 
 from ifas_model.language import CAPTION_PROMPT
 from ifas_model.prompt import QUESTION
+from ifas_model.shards import SHARD_SCHEMA
 from scf_pipeline.miniature.models import ClipSizes, build_clip
 from scf_pipeline.miniature.tokenizer import learn_clip_tokenizer, learn_opt_tokenizer
 
@@ -69,4 +77,67 @@ def language_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("language")
     OPTForCausalLM(config).eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+TEXTS = (
+    ("This is a man holding a sheet of paper", "This is a photo of a woman on a screen"),
+    ("This is a man with a beard", "This is a woman in a red shirt"),
+)
+"""Interpretations of attacks, and of bona fide faces."""
+
+PARTS = (
+    ("casia_mfsd", "train", 3),
+    ("casia_mfsd", "test", 2),
+    ("msu_mfsd", "train", 4),
+    ("replay_attack", "train", 6),
+    ("replay_attack", "dev", 2),
+    ("oulu_npu", "test", 3),
+)
+"""Datasets, splits, and how many videos of each label they hold."""
+
+
+def encode(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def shard_rows():
+    """Yield two faces of each video: 32 px noise, darker where it is an attack."""
+    rng = np.random.default_rng(0)
+    for dataset, split, videos in PARTS:
+        for number in range(2 * videos):
+            label, sample = number % 2, f"{dataset}/{split}/{number // 2}-{number % 2}"
+            told = TEXTS[label][number // 2 % 2]
+            for frame in (7, 3):
+                pixels = rng.integers(0, 128 + 127 * label, (32, 32, 3)).astype(np.uint8)
+                yield dict.fromkeys(SHARD_SCHEMA.names) | {
+                    "face_id": f"{sample}#{frame}",
+                    "sample_id": sample,
+                    "dataset": dataset,
+                    "frame": frame,
+                    "split": split,
+                    "image": {"bytes": encode(pixels), "path": None},
+                    "label": label,
+                    "pai_species": None if label else "print",
+                    "judgment": "Yes" if label else "No",
+                    "interpretation": told,
+                    "keywords": [],
+                }
+
+
+@pytest.fixture(scope="session")
+def shard_folder(tmp_path_factory):
+    """Shards with the sources of Protocol 1 onto oulu_npu, in files of several row groups."""
+    folder = tmp_path_factory.mktemp("shards of a few faces")
+    (folder / "data").mkdir()
+    table = pa.Table.from_pylist(list(shard_rows()), schema=SHARD_SCHEMA)
+    table = table.take(np.random.default_rng(1).permutation(table.num_rows))
+    for split in ("train", "dev", "test"):
+        part = table.filter(pc.equal(table["split"], split))
+        half = part.num_rows // 2
+        for number, piece in enumerate((part.slice(0, half), part.slice(half))):
+            file = folder / "data" / f"{split}-{number:05}-of-00002.parquet"
+            pq.write_table(piece, file, row_group_size=5)
     return folder
