@@ -53,7 +53,7 @@ def lopsided_lm_loss(
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"`alpha` must be in [0, 1], but is {alpha}.")
     judgment, interpretation, lengths = _parts(logits, targets, segments)
-    weight = torch.where(lengths > 0, alpha, 1.0)  # (B,)
+    weight = torch.full_like(judgment, alpha).masked_fill(lengths == 0, 1.0)  # (B,)
     total = weight * judgment + (1.0 - weight) * interpretation
     return LanguageLoss(total.mean(), judgment.mean(), interpretation.mean())
 
