@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -6,7 +7,15 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from ifas_model.errors import ModelError
-from ifas_model.vision import Clip, ConvolutionalStem, load_tower
+from ifas_model.vision import (
+    Clip,
+    ConvolutionalStem,
+    Pixels,
+    VisionTower,
+    load_pixels,
+    load_tower,
+    look,
+)
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 
@@ -23,7 +32,7 @@ def config(**vision):
     sizes = SIZES | {"num_attention_heads": 2}
     vision = {"image_size": 64, "patch_size": 16} | vision
     return CLIPConfig(
-        vision_config=CLIPVisionConfig(**sizes, **vision).to_dict(),
+        vision_config=CLIPVisionConfig(**(sizes | vision)).to_dict(),
         text_config=CLIPTextConfig(vocab_size=20, max_position_embeddings=8, **sizes).to_dict(),
         projection_dim=16,
     )
@@ -97,3 +106,155 @@ def test_the_config_says_so_where_there_is_a_stem(tmp_path):
     Clip(config(stem_widths=[4, 8, 12])).save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())
     assert saved["vision_config"]["stem_widths"] == [4, 8, 12]
+
+
+DEPTH = 3
+
+
+@pytest.fixture(scope="module", params=["stem", "plain"])
+def tower(request):
+    """A vision tower of three layers; V = 32, N = 16."""
+    torch.manual_seed(0)
+    stem = {"stem_widths": [4, 8, 12]} if request.param == "stem" else {}
+    vision = config(num_hidden_layers=DEPTH, **stem).vision_config
+    tower = VisionTower(vision).eval()
+    torch.nn.init.normal_(tower.embeddings.position_embedding.weight, std=0.5)
+    return tower
+
+
+def slow_states(tower, pictures):
+    """Every hidden state, the input of the first layer first, one block after another."""
+    embeddings = tower.embeddings
+    patches = embeddings.patch_embedding(pictures).flatten(2).transpose(1, 2)
+    class_token = embeddings.class_embedding.expand(len(pictures), 1, -1)
+    states = torch.cat([class_token, patches], dim=1) + embeddings.position_embedding.weight
+    found = [tower.pre_layrnorm(states)]
+    for layer in tower.encoder.layers:
+        heads, attention = tower.config.num_attention_heads, layer.self_attn
+        x = layer.layer_norm1(found[-1])
+        q, k, v = (
+            project(x).unflatten(-1, (heads, -1)).transpose(1, 2)
+            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        shares = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+        middle = found[-1] + attention.out_proj((shares @ v).transpose(1, 2).flatten(2))
+        hidden = layer.mlp.fc1(layer.layer_norm2(middle))
+        found.append(middle + layer.mlp.fc2(hidden * torch.sigmoid(1.702 * hidden)))
+    return found
+
+
+def by_look(tower, pictures, local_layer=-2, *, keep_class_token=False):
+    with torch.no_grad():
+        return look(tower, pictures, local_layer=local_layer, keep_class_token=keep_class_token)
+
+
+@pytest.mark.parametrize("local_layer", [1, 2, 3, -1, -2, -3])
+def test_features_are_hidden_states_computed_block_by_block(tower, pictures, local_layer):
+    with torch.no_grad():
+        states = slow_states(tower, pictures)
+    found = by_look(tower, pictures, local_layer)
+    which = local_layer if local_layer > 0 else DEPTH + 1 + local_layer
+    assert torch.allclose(found.patches, states[which][:, 1:], atol=1e-5)
+    class_tokens = torch.stack([state[:, 0] for state in states[1:]], dim=1)
+    assert torch.allclose(found.class_tokens, class_tokens, atol=1e-5)
+    assert found.patches.shape == (4, 16, 32)
+    assert found.class_tokens.shape == (4, DEPTH, 32)
+
+
+def test_the_class_token_of_the_same_layer_stands_first_where_it_is_kept(tower, pictures):
+    plain = by_look(tower, pictures, 2)
+    kept = by_look(tower, pictures, 2, keep_class_token=True)
+    assert torch.equal(kept.patches[:, 1:], plain.patches)
+    assert torch.equal(kept.patches[:, 0], plain.class_tokens[:, 1])
+    assert torch.equal(kept.class_tokens, plain.class_tokens)
+
+
+def test_negative_layers_count_from_the_last(tower, pictures):
+    for layer in range(1, DEPTH + 1):
+        mine, theirs = (by_look(tower, pictures, at) for at in (layer, layer - DEPTH - 1))
+        assert torch.equal(mine.patches, theirs.patches)
+
+
+@pytest.mark.parametrize("layer", [0, DEPTH + 1, -DEPTH - 1])
+def test_a_layer_that_is_none_is_refused(tower, pictures, layer):
+    with pytest.raises(ValueError, match=rf"must be in 1\.\.3 or -3\.\.-1, but is {layer}\."):
+        by_look(tower, pictures, layer)
+
+
+def test_the_vision_half_of_a_tower_sees_as_the_whole_does(tower_folder):
+    clip = load_tower(tower_folder)
+    half = VisionTower(clip.config.vision_config).eval()
+    half.load_state_dict(clip.vision_model.state_dict())
+    pictures = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert isinstance(half.embeddings.patch_embedding, ConvolutionalStem)
+    whole = by_look(clip.vision_model, pictures)
+    for mine, theirs in zip(by_look(half, pictures), whole, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_pictures_of_a_batch_do_not_see_each_other(tower, pictures):
+    together = by_look(tower, pictures)
+    for row in range(4):
+        alone = by_look(tower, pictures[row, None])
+        for mine, theirs in zip(alone, together, strict=True):
+            assert torch.allclose(mine[0], theirs[row], atol=1e-5)
+
+
+def test_pictures_are_normalized_colour_by_colour():
+    pixels = Pixels(2, (0.5, 0.25, 0.0), (0.5, 0.25, 2.0))
+    pictures = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    found = pixels.normalize(pictures)
+    assert found.dtype == torch.float32
+    assert found[0, :, 0, 0].tolist() == pytest.approx([-1.0, 3.0, 0.1])
+    assert found.shape == (1, 3, 2, 2)
+
+
+def test_pictures_are_normalized_as_transformers_would(tower_folder):
+    from transformers import CLIPImageProcessorPil
+
+    pictures = torch.randint(256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    pictures = pictures.to(torch.uint8)
+    processor = CLIPImageProcessorPil.from_pretrained(tower_folder)
+    rows = [picture.permute(1, 2, 0).numpy() for picture in pictures]
+    theirs = processor(rows, return_tensors="pt")["pixel_values"]
+    assert torch.allclose(load_pixels(tower_folder).normalize(pictures), theirs, atol=1e-5)
+
+
+def test_how_pictures_are_wanted_is_read_from_the_folder(tower_folder, tmp_path):
+    side, mean, std = load_pixels(tower_folder)
+    assert side == 32
+    assert mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))  # OpenAI's
+    assert std == pytest.approx((0.26862954, 0.26130258, 0.27577711))
+    copy = shutil.copytree(tower_folder, tmp_path / "copy")
+    file = next(copy.glob("*processor_config.json"))
+    settings = json.loads(file.read_text())
+    inner = settings.get("image_processor", settings)
+    inner |= {"crop_size": {"height": 48, "width": 48}, "image_mean": [0.1, 0.2, 0.3]}
+    file.write_text(json.dumps(settings))
+    assert load_pixels(copy)[:2] == (48, (0.1, 0.2, 0.3))
+
+
+def test_a_folder_that_does_not_say_how_it_wants_pictures_is_refused(tower_folder, tmp_path):
+    copy = shutil.copytree(tower_folder, tmp_path / "copy")
+    for file in copy.glob("*processor_config.json"):
+        file.unlink()
+    with pytest.raises(ModelError) as caught:
+        load_pixels(copy)
+    assert caught.value.where == str(copy)
+    with pytest.raises(ModelError, match="must be a folder, but is none"):
+        load_pixels(tmp_path / "nothing")
+
+
+def test_a_folder_that_is_no_tower_is_refused(tmp_path, language_folder):
+    with pytest.raises(ModelError, match="must be a folder, but is none"):
+        load_tower(tmp_path / "nothing")
+    with pytest.raises(ModelError, match="must be complete and sound"):
+        load_tower(tmp_path)
+    with pytest.raises(ModelError, match="must be complete and sound"):
+        load_tower(language_folder)
+
+
+def test_loading_and_saving_draw_nothing(tower_folder, tmp_path, capfd):
+    load_tower(tower_folder).save_pretrained(tmp_path)
+    load_pixels(tower_folder)
+    assert capfd.readouterr() == ("", "")
