@@ -7,7 +7,7 @@ FLOW = flows/reproduce.py:$(shell echo $(SCALE) | tr a-z A-Z)
 OUT = runs/$(SCALE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types arch check test test-all reproduce clean
+.PHONY: help install format lint types arch check test test-all reproduce report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -46,6 +46,9 @@ test-all: .venv/.dev ## run the slow tests as well
 
 reproduce: .venv/.curate ## the whole system on the miniature world; SCALE=smoke|default|full
 	$(BIN)/scf run $(FLOW) --workers $(WORKERS) --out $(OUT)
+
+report: .venv/.curate ## write the report of what lies in runs/ for SCALE
+	$(BIN)/scf report $(OUT)
 
 clean: ## remove what `make` built and `make reproduce` wrote
 	rm -rf .venv build runs *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -298,7 +298,9 @@ def run(
                 stderr.print(f"{step.folder}: {'sealed' if sealed else 'to do'}", highlight=False)
             return
         made = runner.run_flow(flow, out=out, workers=workers, roots=datasets_file)
-        typer.echo(json.dumps(made, indent=2) if as_json else list(made.values())[-1])
+        last = Path(list(made.values())[-1])
+        page = last / "report.html"  # of a report, the page is what people open
+        typer.echo(json.dumps(made, indent=2) if as_json else page if page.is_file() else last)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -207,6 +208,7 @@ class ArtifactWriter:
     ) -> None:
         self.path, self.schema, self.settings = as_local(path), schema, settings
         self.asked_for: set[int] = set()
+        self._begun = time.monotonic()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -318,6 +320,8 @@ class ArtifactWriter:
             "notes": dict(notes or {}),
             "packages": provenance.packages(),
             "commit": provenance.commit(),
+            "machine": provenance.machine(),
+            "seconds": round(time.monotonic() - self._begun, 1),
         }
         write_whole(self.path / MANIFEST, _to_json(manifest))
         # Not before: whoever writes beside this one then finds its file gone and nothing there.

@@ -91,12 +91,12 @@ def _rows(artifact: Artifact) -> Html:
 def _times(material: Material) -> Html:
     spent: dict[str, list[float]] = defaultdict(list)
     for one in material.curation:
-        if isinstance(seconds := one.notes.get("seconds"), int | float):
+        if isinstance(seconds := one.manifest.get("seconds"), int | float):
             spent[one.stage].append(float(seconds))
     for evaluation in material.evaluations:
         if "seconds" in evaluation.training:
             spent["train"].append(float(evaluation.training["seconds"]))
-        if isinstance(seconds := evaluation.artifact.notes.get("seconds"), int | float):
+        if isinstance(seconds := evaluation.artifact.manifest.get("seconds"), int | float):
             spent["evaluate"].append(float(seconds))
     if not spent:
         return absent("No manifest notes how long its stage took.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from math import fsum
 
@@ -66,11 +65,7 @@ def _trained(material: Material) -> Html:
 def _provenance(material: Material) -> Html:
     every = [*material.curation, *(one.artifact for one in material.evaluations)]
     commits = _distinct(one.manifest.get("commit") or "unknown" for one in every)
-    machines = _distinct(
-        told if isinstance(told, str) else json.dumps(told, sort_keys=True)
-        for one in every
-        if (told := one.manifest.get("machine") or one.notes.get("machine"))
-    )
+    machines = _distinct(told for one in every if (told := one.manifest.get("machine")))
     packages = _distinct(line for one in every for line in _packages(one))
     where = ", ".join(machines) or "not noted in the manifests"
     return join(

@@ -1,3 +1,5 @@
+import os
+import platform
 import re
 import shutil
 import subprocess
@@ -81,3 +83,17 @@ def test_a_git_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(provenance.subprocess, "run", hang)
     assert provenance.commit() is None
+
+
+def test_the_machine_is_told_by_its_kind() -> None:
+    told = provenance.machine()
+    assert f"{os.cpu_count()} cores" in told
+    assert f"Python {platform.python_version()}" in told
+
+
+def test_a_field_of_the_kernel_is_read_and_one_that_is_absent_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "information"
+    file.write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ: 16\n")
+    assert provenance._field(file, "Model") == "NVIDIA H100 80GB HBM3"
+    assert provenance._field(file, "Video BIOS") is None
+    assert provenance._field(tmp_path / "none", "Model") is None

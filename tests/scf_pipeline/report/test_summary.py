@@ -22,10 +22,13 @@ def test_without_manifests_of_worlds_their_names_are_told(material, judged) -> N
 
 
 def test_an_unknown_machine_is_called_that_and_a_known_one_by_its_name(material, judged) -> None:
-    assert "Machine: not noted" in summary(material(judged[:1]), Runs([]))
-    manifest = judged[0].artifact.manifest | {"machine": {"cores": 2}}
+    unknown, known = ({"machine": told} for told in (None, "2 cores of <X>"))
+    manifest = judged[0].artifact.manifest | unknown
+    older = replace(judged[0], artifact=type(judged[0].artifact)(judged[0].artifact.path, manifest))
+    assert "Machine: not noted" in summary(material([older]), Runs([]))
+    manifest = judged[0].artifact.manifest | known
     known = replace(judged[0], artifact=type(judged[0].artifact)(judged[0].artifact.path, manifest))
-    assert "Machine: {&quot;cores&quot;: 2}" in summary(material([known]), Runs([]))
+    assert "Machine: 2 cores of &lt;X&gt;." in summary(material([known]), Runs([]))
 
 
 def test_curation_alone_is_called_that(material, curated) -> None:
