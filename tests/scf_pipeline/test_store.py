@@ -133,7 +133,7 @@ def test_the_manifest_tells_where_the_artifact_comes_from(here: UPath) -> None:
     manifest = json.loads((here / "manifest.json").read_bytes())
     assert manifest["packages"]["pyarrow"] == pa.__version__
     assert "cores" in manifest["machine"]
-    assert 0 <= manifest["seconds"] < 60
+    assert manifest["seconds"] >= 0
     assert manifest["config"] == {"seed": 0}
     assert set(manifest["files"]) == {"data/part-00000.parquet", "data/part-00001.parquet"}
     assert artifact.fingerprint == manifest["fingerprint"]
