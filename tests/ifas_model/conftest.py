@@ -1,5 +1,6 @@
 """A tiny tower, a tiny language model and a few shards, as folders that people would have."""
 
+import gc
 import io
 
 import numpy as np
@@ -9,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import OPTConfig, OPTForCausalLM
 
 from ifas_model.language import CAPTION_PROMPT
 from ifas_model.prompt import QUESTION
 from ifas_model.shards import SHARD_SCHEMA
+from ifas_model.train import train
 from scf_pipeline.miniature.models import ClipSizes, build_clip
 from scf_pipeline.miniature.tokenizer import learn_clip_tokenizer, learn_opt_tokenizer
 
@@ -80,6 +83,14 @@ def language_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="package", autouse=True)
+def fast_collections():
+    """Spare the Trainer, which collects garbage in every run, all that the imports made."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 TEXTS = (
     ("This is a man holding a sheet of paper", "This is a photo of a woman on a screen"),
     ("This is a man with a beard", "This is a woman in a red shirt"),
@@ -141,3 +152,16 @@ def shard_folder(tmp_path_factory):
             file = folder / "data" / f"{split}-{number:05}-of-00002.parquet"
             pq.write_table(piece, file, row_group_size=5)
     return folder
+
+
+@pytest.fixture
+def train_tiny(shard_folder, tower_folder, language_folder, tmp_path):
+    """Return a function that trains into folders of a name and returns what came of it."""
+
+    def run(config, name="run", **options):
+        inputs = {"shards": shard_folder, "tower": tower_folder, "language": language_folder}
+        out, scratch = tmp_path / name / "out", tmp_path / name / "scratch"
+        done = train(config, **(inputs | options), out=out, scratch=scratch)
+        return done, load_file(out / "model.safetensors")
+
+    return run
