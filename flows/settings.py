@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ifas_model.config import EvaluateConfig, TrainConfig
-
 from scf_pipeline.miniature.captioner import CaptionerConfig
 from scf_pipeline.miniature.generic import GenericConfig
 from scf_pipeline.miniature.tower import TowerConfig
@@ -62,13 +61,13 @@ class Setting:
     dictionary: Path = DICTIONARY
     """K."""
 
-    full: TrainConfig = TrainConfig()
+    full: TrainConfig = field(default_factory=TrainConfig)
     """How the full I-FAS is trained, in Protocol 2."""
 
     baselines: Mapping[str, TrainConfig] = field(default_factory=dict)
     """How ``vit``, ``vitaf`` and ``flip`` are trained."""
 
-    evaluate: EvaluateConfig = EvaluateConfig()
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     """How all of them are judged."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
