@@ -109,7 +109,7 @@ def predict_(
     """
     with expected_errors():
         require_model(model)
-        from ifas_model.evaluate import predict
+        from ifas_model.predict import predict
 
         unreadable = []
         for line in predict(model, images):

@@ -42,9 +42,10 @@ def local_folder(path: UPath) -> Path:
     Raises:
         ArtifactError: If it lies elsewhere.
     """
+    path = as_local(path)
     if not isinstance(path, Path):
         raise ArtifactError(
-            "What training reads and writes must lie on a local disk, but does not.",
+            "What training reads must lie on a local disk, but does not.",
             where=str(path),
             fix="Copy it to a local folder; the curation may stay where it is.",
         )

@@ -349,7 +349,7 @@ RESULTS = [RESULT, replace(RESULT, target="celeba_spoof", role="source", auc=1.0
 
 
 class Evaluator:
-    """Stands in for `ifas_model.evaluate`."""
+    """Stands in for `ifas_model.evaluate` and `ifas_model.predict`."""
 
     def __init__(self) -> None:
         self.given: list[dict[str, Any]] = []
@@ -378,6 +378,7 @@ class Evaluator:
 def evaluator(monkeypatch: pytest.MonkeyPatch) -> Evaluator:
     found = Evaluator()
     monkeypatch.setitem(sys.modules, "ifas_model.evaluate", found)
+    monkeypatch.setitem(sys.modules, "ifas_model.predict", found)
     return found
 
 
