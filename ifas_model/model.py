@@ -66,10 +66,10 @@ class IFas(PreTrainedModel):  # type: ignore[no-untyped-call]
         self.vision = VisionTower(CLIPVisionConfig(**config.held("vision")))
         self.connector = GloballyAwareConnector(self.settings.connector)
         self.language = OPTForCausalLM(OPTConfig(**config.held("text")))
-        if self.settings.language_training == "lora":
-            adapt(self.language, rank=self.settings.lora_rank, alpha=self.settings.lora_alpha)
         self.tokenizer: Any = None
         self.post_init()  # type: ignore[no-untyped-call]
+        if self.settings.language_training == "lora":  # after OPT's fresh start, which fills B
+            adapt(self.language, rank=self.settings.lora_rank, alpha=self.settings.lora_alpha)
         self.begin("main")
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -100,15 +100,14 @@ class IFas(PreTrainedModel):  # type: ignore[no-untyped-call]
         )
         plain = _SETTINGS.dump_python(replace(settings, connector=sized), mode="json")
         torch.manual_seed(seed)
-        model = cls(
-            IFasModelConfig(
-                settings=plain,
-                vision=vision_config.to_dict(),
-                text=text_config.to_dict(),
-                words=asdict(words),
-                pixels=load_pixels(tower)._asdict(),
-            )
+        config = IFasModelConfig(
+            settings=plain,
+            vision=vision_config.to_dict(),
+            text=text_config.to_dict(),
+            words=asdict(words),
+            pixels=load_pixels(tower)._asdict(),
         )
+        model = cls(config)
         # What it began with is in the checkpoint; the file may be gone when that is loaded.
         model.adopt(replace(model.settings, connector=replace(sized, initial_weights=None)))
         model.vision.load_state_dict(clip.vision_model.state_dict())
@@ -124,6 +123,7 @@ class IFas(PreTrainedModel):  # type: ignore[no-untyped-call]
             ModelError: If the folder holds no whole model, or another model's tokenizer.
         """
         model: IFas = load_weights(cls, folder)
+        model.begin("main")  # transformers makes every weight anew, and willing to learn
         model.tokenizer, words = load_tokenizer(folder, model.settings.prompt)
         if words != model.words:
             raise ModelError(
@@ -164,11 +164,7 @@ class IFas(PreTrainedModel):  # type: ignore[no-untyped-call]
         model.begin("main")
         return model
 
-    def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | Path,
-        **options: Any,  # noqa: ANN401
-    ) -> None:
+    def save_pretrained(self, save_directory: Any, **options: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         """Save weights, settings and tokenizer in the Hugging Face layout."""
         super().save_pretrained(save_directory, **options)
         if self.tokenizer is not None:
