@@ -189,7 +189,7 @@ MINIATURE_FULL = miniature(
     world=WorldConfig(scale="default", seed=1),
     corpus=GenericConfig(),
     captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
-    towers=both_towers(large=2_500, base=1_000),
+    towers=both_towers(large=2_000, base=1_000),
     finetune=small_finetune(steps=300),
     full=small_training(epochs=4, max_samples=None),
     baselines=small_baselines(epochs=4, max_samples=None),
