@@ -15,15 +15,19 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from flows.scf import scf
+from flows.reproduce import MINIATURE_SMOKE
+from flows.scf import another_c_s, scf
 from flows.settings import DATASETS, DICTIONARY
-from ifas_model.vocabulary import Label
+from ifas_model.protocols import protocol
+from ifas_model.vocabulary import Label, Split
 from scf_pipeline import captioners
 from scf_pipeline.captioners import Model
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.miniature import world
 from scf_pipeline.miniature.layouts import Budget
+from scf_pipeline.miniature.world import SOURCE
 from scf_pipeline.stages import caption, crop, filter, ingest, shard  # noqa: A004 - its name
+from scf_pipeline.stages.finetune import FinetuneConfig, gather
 from scf_pipeline.steps import plan
 from scf_pipeline.store import Artifact
 from scf_pipeline.verify import verify
@@ -145,6 +149,36 @@ def test_every_face_reaches_the_shards_or_is_counted(chain: Chain, tmp_path: Pat
     assert [line for made in (*told, kept, shards) for line in verify(made.path)] == []
 
 
+def test_a_c_s_of_the_source_alone_learns_from_no_face_that_protocol_2_judges(
+    chain: Chain, tmp_path: Path
+) -> None:
+    told = caption.run(
+        caption.CaptionConfig(label=Label.ATTACK),
+        faces=chain.faces, model=chain.model, out=UPath(tmp_path / "t_f"), engine=LocalEngine(),
+    )  # fmt: skip
+    paper = FinetuneConfig(hold_out_fraction=0.2)
+    alone = replace(paper, datasets=(SOURCE,), splits=(Split.TRAIN,))
+    taught = {}
+    for name, config in (("paper", paper), ("alone", alone)):
+        scratch = tmp_path / name
+        scratch.mkdir()
+        tables = gather(config, chain.faces, [told], scratch)
+        taught[name] = {face for table in tables for face in table["face_id"].to_pylist()}
+    one = protocol("protocol2")
+    rows = told.read(["face_id", "dataset", "split"]).to_pylist()
+    judged = {
+        row["face_id"]
+        for row in rows
+        for parts in (one.targets, one.dev)
+        if row["split"] in parts.get(row["dataset"], ())
+    }
+    source = {r["face_id"] for r in rows if (r["dataset"], r["split"]) == (SOURCE, "train")}
+    assert judged
+    assert taught["paper"] & judged  # as the paper has it
+    assert taught["alone"] == source
+    assert not taught["alone"] & judged
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL, which Windows lacks")
 def test_captioning_that_was_killed_goes_on_and_writes_the_same_bytes(
     chain: Chain, tmp_path: Path
@@ -175,8 +209,6 @@ def test_captioning_that_was_killed_goes_on_and_writes_the_same_bytes(
 
 
 def test_the_flow_runs_the_lines_of_algorithm_1_in_order() -> None:
-    from flows.reproduce import MINIATURE_SMOKE
-
     made = scf(MINIATURE_SMOKE, *DATASETS)
     names = [planned.step.name for planned in plan(made.shards)]
     lines = ["caption-general", "filter", "finetune", "caption-spoof-aware", "shard"]
@@ -185,8 +217,6 @@ def test_the_flow_runs_the_lines_of_algorithm_1_in_order() -> None:
 
 
 def test_another_setting_changes_the_plan_only_downstream_of_it() -> None:
-    from flows.reproduce import MINIATURE_SMOKE
-
     finetune = replace(MINIATURE_SMOKE.finetune, seed=1)
     before = {p.folder for p in plan(scf(MINIATURE_SMOKE, *DATASETS).shards)}
     after = {
@@ -194,3 +224,55 @@ def test_another_setting_changes_the_plan_only_downstream_of_it() -> None:
     }
     changed = {folder.rsplit("-", 1)[0] for folder in after - before}
     assert changed == {"finetune", "caption-spoof-aware", "shard"}
+
+
+def test_the_shards_for_table_4_differ_in_who_captioned_the_attacks() -> None:
+    made = scf(MINIATURE_SMOKE, *DATASETS)
+    assert made.shards.config == made.shards_t_f.config
+    (ours, t_s), (theirs, t_f) = (one.inputs["captions"] for one in (made.shards, made.shards_t_f))
+    assert ours is theirs is made.t_r
+    assert t_f is made.t_f
+    assert t_s.config == t_f.config
+    assert (t_s.inputs["model"], t_f.inputs["model"]) == (made.c_s, MINIATURE_SMOKE.captioner)
+
+
+def test_the_audit_compares_both_captioners_on_attacks_and_on_bona_fide_faces() -> None:
+    made = scf(MINIATURE_SMOKE, *DATASETS)
+    read = made.audit.inputs["captions"]
+    found = {(one.config.label, one.inputs["model"]) for one in read}
+    models = (MINIATURE_SMOKE.captioner, made.c_s)
+    assert found == {(label, model) for label in Label for model in models}
+    assert len(read) == 4
+    held_out = MINIATURE_SMOKE.finetune.hold_out_fraction
+    assert made.audit.config.hold_out_fraction == held_out > 0
+
+
+def test_another_c_s_changes_nothing_but_c_s_and_what_it_says(changes) -> None:
+    made = scf(MINIATURE_SMOKE, *DATASETS)
+    tuned = replace(MINIATURE_SMOKE.finetune, datasets=(SOURCE,))
+    other = another_c_s(MINIATURE_SMOKE, made, "other", tuned)
+    for kept in ("faces", "t_f", "t_r", "d_s", "shards_t_f"):
+        assert getattr(other, kept) is getattr(made, kept)
+    assert set(changes(made.c_s.config, other.c_s.config)) == {"datasets"}
+    assert other.c_s.inputs == made.c_s.inputs
+    t_r, t_s = other.shards.inputs["captions"]
+    assert t_r is made.t_r
+    assert t_s.inputs["model"] is other.c_s
+    assert t_s.config == made.shards.inputs["captions"][1].config
+    spoken = [one for one in other.audit.inputs["captions"] if one.inputs["model"] is other.c_s]
+    assert {one.config.label for one in spoken} == set(Label)
+
+
+def test_more_captions_teach_another_c_s_beside_d_s() -> None:
+    made = scf(MINIATURE_SMOKE, *DATASETS)
+    mixed = another_c_s(MINIATURE_SMOKE, made, "mixed", MINIATURE_SMOKE.finetune, extra=made.t_r)
+    assert mixed.c_s.config == made.c_s.config
+    assert dict(mixed.c_s.inputs) == {**made.c_s.inputs, "extra": made.t_r}
+    again = another_c_s(MINIATURE_SMOKE, made, "same", MINIATURE_SMOKE.finetune)
+    assert plan(again.c_s)[-1].fingerprint == plan(made.c_s)[-1].fingerprint
+
+
+def test_only_the_datasets_that_are_passed_are_ingested() -> None:
+    made = scf(MINIATURE_SMOKE, SOURCE)
+    ingested = [p.step.config for p in plan(made.shards) if p.step.config.stage == "ingest"]
+    assert [config.datasets for config in ingested] == [(SOURCE,)]
