@@ -177,7 +177,7 @@ MINIATURE = miniature(
     world=WorldConfig(scale="default"),
     corpus=GenericConfig(),
     captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
-    towers=both_towers(large=1_500, base=500),
+    towers=both_towers(large=1_300, base=500),
     finetune=small_finetune(steps=300),
     full=small_training(epochs=4, max_samples=1_000),
     baselines=small_baselines(epochs=4, max_samples=1_000),
@@ -218,8 +218,8 @@ DEFAULT = reproduce(
         MINIATURE,
         Scope(
             world="hard",
-            captioners=("source-only-captions", "bona-fide-mixed"),
-            alphas=(0.1, 0.3, 0.7, 0.9),
+            captioners=("source-only-captions",),
+            alphas=(0.1, 0.9),
             targets=TARGETS,
         ),
     )
