@@ -32,7 +32,7 @@ GOLDEN = ROOT / "tests" / "golden" / "reproduce-smoke.plan.json"
 
 SCALES = {
     "SMOKE": [(MINIATURE_SMOKE, 1, 1, 1)],
-    "DEFAULT": [(MINIATURE, 2, 4, 4)],
+    "DEFAULT": [(MINIATURE, 1, 2, 4)],
     "FULL": [(MINIATURE_FULL, 3, len(ALPHAS) - 1, 4), (MINIATURE_EASY, 0, 0, 0)],
 }
 """Of each world: its setting, and how many other captioners, other alphas, and targets of
