@@ -1,0 +1,153 @@
+"""Faces of a shard folder: which, in what order, and what they show."""
+
+import io
+import tempfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ifas_model.data import decode, load_faces
+from ifas_model.errors import ShardError
+from ifas_model.shards import SHARD_SCHEMA
+from ifas_model.vocabulary import Split
+
+
+def encode(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write(folder, pictures):
+    """Write a shard folder that holds these pictures."""
+    (folder / "data").mkdir(parents=True)
+    rows = [
+        dict.fromkeys(SHARD_SCHEMA.names)
+        | {"face_id": f"siw/{n}#0", "dataset": "siw", "split": "test", "label": n % 2}
+        | {"image": {"bytes": picture, "path": None}}
+        for n, picture in enumerate(pictures)
+    ]
+    table = pa.Table.from_pylist(rows, schema=SHARD_SCHEMA)
+    pq.write_table(table, folder / "data" / "test-00000-of-00001.parquet", row_group_size=3)
+    return folder
+
+
+def stored(folder):
+    """Return the rows of a shard folder, in the order of its files."""
+    files = sorted((folder / "data").glob("*.parquet"))
+    return pa.concat_tables([pq.read_table(file) for file in files]).to_pylist()
+
+
+def assert_shows(faces, rows):
+    assert faces.column("face_id") == [row["face_id"] for row in rows]
+    for place, row in enumerate(rows):
+        with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
+            wanted = np.asarray(picture)
+        assert np.array_equal(faces.pixels(place).permute(1, 2, 0).numpy(), wanted)
+
+
+def test_all_faces_come_in_the_order_of_the_files_with_their_pictures(shard_folder):
+    faces = load_faces(shard_folder)
+    rows = stored(shard_folder)
+    assert len(faces) == len(rows) == 80
+    assert "image" not in faces.table.column_names
+    assert_shows(faces, rows)
+
+
+def test_a_selection_is_of_datasets_and_splits(shard_folder):
+    wanted = {"replay_attack": (Split.DEV,), "casia_mfsd": (Split.TRAIN, Split.TEST)}
+    rows = [
+        row
+        for row in stored(shard_folder)
+        if row["dataset"] in wanted and row["split"] in wanted[row["dataset"]]
+    ]
+    assert len(rows) == 8 + 20
+    assert_shows(load_faces(shard_folder, wanted), rows)
+
+
+def test_selecting_twice_is_selecting_once(shard_folder):
+    faces = load_faces(shard_folder, {"msu_mfsd": (Split.TRAIN,)})
+    rows = [row for row in stored(shard_folder) if row["dataset"] == "msu_mfsd"]
+    first, second = np.array([9, 2, 4, 4, 0]), np.array([3, 0, 1])
+    untouched = faces.select(first).select(second)
+    faces.pixels(0)  # now there is a copy of the pictures to share
+    for chosen in (untouched, faces.select(first).select(second)):
+        assert_shows(chosen, [rows[place] for place in first[second]])
+
+
+def test_which_faces_are_bona_fide_is_told_by_the_label(shard_folder):
+    faces = load_faces(shard_folder)
+    assert faces.is_bona_fide.tolist() == [label == 1 for label in faces.column("label")]
+    assert 0 < faces.is_bona_fide.sum() < len(faces)
+
+
+@pytest.mark.parametrize("name", ["my shards", "a [1] #2%20 ü", "x=1,y=*"])
+def test_pictures_are_read_from_any_path(tmp_path, name):
+    pixels = [np.full((4, 4, 3), value, np.uint8) for value in range(7)]
+    faces = load_faces(write(tmp_path / name, map(encode, pixels)))
+    assert [int(faces.pixels(n).max()) for n in (5, 0, 6)] == [5, 0, 6]
+
+
+def test_a_dataset_that_is_not_there_is_named(shard_folder):
+    wanted = {"msu_mfsd": (Split.TRAIN,), "siw": (Split.TEST,), "oulu_npu": (Split.TRAIN,)}
+    with pytest.raises(ShardError, match=r"none of: siw \(test\); oulu_npu \(train\)\.") as error:
+        load_faces(shard_folder, wanted)
+    assert error.value.where == str(shard_folder)
+    with pytest.raises(ShardError, match="none of: no dataset"):
+        load_faces(shard_folder, {})
+
+
+def test_a_picture_that_is_none_is_named(tmp_path):
+    good = encode(np.zeros((4, 4, 3), np.uint8))
+    faces = load_faces(write(tmp_path / "shards", [good, b"nothing", None]))
+    assert faces.pixels(0).sum() == 0
+    for place in (1, 2):
+        with pytest.raises(ShardError, match="must be encoded") as error:
+            faces.pixels(place)
+        assert error.value.where.endswith(f"siw/{place}#0")
+
+
+def test_a_damaged_page_is_told(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3)).astype(np.uint8)
+    folder = write(tmp_path / "shards", map(encode, noise))
+    file = folder / "data" / "test-00000-of-00001.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table, file, write_page_checksum=True, compression="none")
+    content = bytearray(file.read_bytes())
+    content[content.index(encode(noise[4])[40:60])] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ShardError, match="reading them failed"):
+        load_faces(folder).pixels(0)
+
+
+def test_the_copy_of_the_pictures_holds_those_that_were_asked_for_and_goes(shard_folder, tmp_path):
+    faces = load_faces(shard_folder, {"msu_mfsd": (Split.TRAIN,)}, cache=tmp_path / "cache")
+    faces.pixels(3)
+    (copy,) = (tmp_path / "cache").rglob("*.arrow")
+    everything = sum(len(row["image"]["bytes"]) for row in stored(shard_folder))
+    assert copy.stat().st_size < everything / 2
+    chosen = faces.select(np.array([1]))
+    del faces
+    assert chosen.pixels(0).shape == (3, 32, 32)
+    del chosen
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_grey_and_transparent_pictures_become_rgb():
+    grey = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert decode(encode(grey)).tolist() == [grey.tolist()] * 3
+    clear = np.dstack([grey, grey + 1, grey + 2, np.full((4, 4), 9, np.uint8)])
+    assert decode(encode(clear)).tolist() == [(grey + n).tolist() for n in range(3)]
+
+
+def test_reading_prints_nothing_and_leaves_nothing(shard_folder, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    faces = load_faces(shard_folder)
+    faces.pixels(7)
+    assert len(list(tmp_path.iterdir())) == 1
+    del faces
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
