@@ -168,7 +168,9 @@ def test_each_difficulty_goes_by_its_name(scale: str, planned) -> None:
     assert found == {setting.world.config.difficulty for setting, *_ in SCALES[scale]}
 
 
-def test_the_report_reads_every_audit_and_every_evaluation(planned, identity) -> None:
+def test_the_report_reads_every_audit_and_every_evaluation_but_no_weights(
+    planned, identity
+) -> None:
     (page,) = of_stage(planned, "report")
     read = {name: set(identity(value)) for name, value in page.inputs.items()}
     for stage in ("world", "ingest", "crop", "caption", "filter", "finetune", "stats", "shard"):
@@ -177,10 +179,6 @@ def test_the_report_reads_every_audit_and_every_evaluation(planned, identity) ->
     evaluations = {one.fingerprint for one in planned if one.step.config.stage == "evaluate"}
     assert read["evaluations"] == evaluations
     assert len(page.inputs["evaluations"]) == len(evaluations)
-
-
-def test_the_report_opens_no_weights_of_judges(planned) -> None:
-    (page,) = of_stage(planned, "report")
     stages = {step.config.stage for step in page.inputs["curation"]}
     assert stages.isdisjoint({"train", "evaluate", "features", "tower"})
 

@@ -1,17 +1,23 @@
 """What every entry of a registry promises, found without a list."""
 
 import ast
+import inspect
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from ifas_model import plugins
+from ifas_model import baselines, plugins
+from ifas_model.baselines import Method
+from ifas_model.config import IFasConfig, MethodConfig, TrainConfig
+from ifas_model.strict import build
 from scf_pipeline import adapters
 from scf_pipeline.adapters import Adapter
 from scf_pipeline.errors import DatasetLayoutError
 
 REPOSITORY = Path(__file__).parents[2]
 ADAPTERS = plugins.names(adapters)
+BASELINES = plugins.names(baselines)
 
 
 def imported_names(path: Path) -> set[str]:
@@ -58,3 +64,37 @@ def test_adapter_refuses_an_empty_folder_with_a_way_out(name: str, tmp_path: Pat
 def test_titles_are_unique() -> None:
     titles = [plugins.load(adapters, "ADAPTER", name).title for name in ADAPTERS]
     assert len(set(titles)) == len(titles)
+
+
+def test_there_are_baselines() -> None:
+    assert {"vit", "vitaf", "flip"} <= set(BASELINES)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baseline_is_complete_and_tested(name: str) -> None:
+    method = plugins.load(baselines, "METHOD", name)
+    assert isinstance(method, Method)
+    assert method.title.strip()
+    assert list(inspect.signature(method.build).parameters) == ["config", "tower", "seed"]
+    assert len(inspect.signature(method.load).parameters) == 1
+    assert (REPOSITORY / f"tests/ifas_model/baselines/test_{name}.py").is_file()
+
+
+def test_each_baseline_and_i_fas_have_settings_of_their_own_and_nothing_else_has() -> None:
+    methods = [kind().method for kind in get_args(MethodConfig)]
+    assert sorted(methods) == sorted([*BASELINES, IFasConfig().method])
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_run_names_its_baseline_by_one_word(name: str) -> None:
+    config = build(TrainConfig, {"method": {"method": name}}, where="a test")
+    assert config.method.method == name
+    (kind,) = (kind for kind in get_args(MethodConfig) if kind().method == name)
+    assert config.method == kind()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baseline_imports_no_other_baseline(name: str) -> None:
+    names = imported_names(REPOSITORY / f"ifas_model/baselines/{name}.py")
+    others = {f"ifas_model.baselines.{other}" for other in BASELINES if other != name}
+    assert names.isdisjoint(others)

@@ -1,46 +1,69 @@
 """Every stage looks whether it is sealed before it works: a second run costs seconds."""
 
 import ast
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
 
+from scf_pipeline.runner import _stage
+
 ROOT = Path(__file__).parents[2]
 
 
-def is_stage(tree: ast.Module) -> bool:
-    """Tell whether a module holds a config with a ``stage`` and a ``run``."""
-    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    fields = [
-        item.target.id
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-        for item in node.body
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-    ]
-    return "run" in names and "stage" in fields
+def find_run(path: Path) -> ast.FunctionDef | None:
+    """Return a module's ``run``, if it is that of a stage: one that fills a folder by an engine."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "run":
+            names = {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+            return node if {"config", "out", "engine"} <= names else None
+    return None
 
 
-STAGES = [
-    path
+RUNS = {
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): run
     for folder in ("stages", "miniature")
     for path in sorted((ROOT / "scf_pipeline" / folder).glob("*.py"))
-    if is_stage(ast.parse(path.read_text(encoding="utf-8")))
-]
+    if (run := find_run(path)) is not None
+}
+"""The ``run`` of each stage, by module."""
 
 
-def test_the_search_finds_the_stages() -> None:
-    found = {path.stem for path in STAGES}
-    assert {"ingest", "crop", "caption", "finetune", "shard", "world", "tower"} <= found
+def test_every_module_among_the_stages_is_one() -> None:
+    folder = ROOT / "scf_pipeline" / "stages"
+    modules = {f"scf_pipeline.stages.{path.stem}" for path in folder.glob("[!_]*.py")}
+    assert {name for name in RUNS if ".stages." in name} == modules
+    assert {"features", "train", "evaluate", "report"} <= {name.split(".")[-1] for name in modules}
 
 
-@pytest.mark.parametrize("path", STAGES, ids=lambda path: path.stem)
-def test_a_stage_asks_whether_it_is_sealed(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    run = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run")
-    called = {
-        n.func.attr
-        for n in ast.walk(run)
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
-    }
+def test_the_miniatures_stages_are_found() -> None:
+    found = {name.split(".")[-1] for name in RUNS if ".miniature." in name}
+    assert found == {"captioner", "generic", "tower", "world"}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_stage_asks_whether_it_is_sealed_before_it_works(name: str) -> None:
+    calls = sorted(
+        (node.lineno, node.func.attr)
+        for node in ast.walk(RUNS[name])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    )
+    called = [attribute for _, attribute in calls]
     assert "sealed" in called
+    assert not {"call", "map", "write", "adopt", "seal"} & set(called[: called.index("sealed")])
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_stage_has_a_name_a_version_and_settings_that_a_runner_finds_it_by(name: str) -> None:
+    module = importlib.import_module(name)
+    config = inspect.signature(module.run, eval_str=True).parameters["config"].annotation
+    assert config.stage == name.split(".")[-1]
+    assert isinstance(config.version, int)
+    bare = object.__new__(config)
+    assert _stage(bare) is module
+
+
+def test_names_of_stages_are_unique() -> None:
+    names = [name.split(".")[-1] for name in RUNS]
+    assert len(set(names)) == len(names)
