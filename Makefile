@@ -44,6 +44,9 @@ test: .venv/.dev ## run the tests
 test-all: .venv/.dev ## run the slow tests as well
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not weights and not data"
 
+bench: .venv/.dev ## measure speed, side by side
+	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
 reproduce: .venv/.curate ## the whole system on the miniature world; SCALE=smoke|default|full
 	$(BIN)/scf run $(FLOW) --workers $(WORKERS) --out $(OUT)
 
