@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifas_model.prompt import QUESTION, answer
+from ifas_model.prompt import JUDGMENTS, QUESTION, answer
 from ifas_model.vocabulary import Label
 
 
@@ -16,6 +16,15 @@ def test_the_answer_is_a_judgment_and_an_interpretation(label: Label, judgment: 
     assert found.judgment == judgment
     assert found.interpretation == "This is a man holding a tablet"
     assert found.text == f"{judgment}. This is a man holding a tablet"
+
+
+def test_every_label_has_a_judgment_of_its_own_that_its_answer_begins_with() -> None:
+    assert list(JUDGMENTS) == [Label.BONA_FIDE, Label.ATTACK]
+    assert set(JUDGMENTS) == set(Label)
+    assert len(set(JUDGMENTS.values())) == len(Label)
+    for label, judgment in JUDGMENTS.items():
+        assert answer(label, "a man").judgment == judgment
+        assert answer(label, "a man").text.split(". ")[0] == judgment
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from scf_pipeline.files import (
     hash_file_entry,
     hash_files,
     list_files,
+    local_folder,
     part_name,
     part_number,
     read_sealed,
@@ -148,6 +149,21 @@ def test_a_path_of_this_disk_is_a_path_however_it_is_written(tmp_path: Path) -> 
         assert isinstance(as_local(text), Path)
         assert as_local(text) == tmp_path / "a"
     assert as_local("memory://bucket/a") == UPath("memory://bucket/a")
+
+
+def test_a_local_folder_is_a_plain_path_however_it_is_written(tmp_path: Path) -> None:
+    for text in (f"file://{tmp_path}/a", f"local://{tmp_path}/a", f"{tmp_path}/a"):
+        found = local_folder(UPath(text))
+        assert found == tmp_path / "a"
+        assert type(found) is type(tmp_path)
+
+
+def test_a_folder_in_an_object_store_is_none_of_this_machine() -> None:
+    with pytest.raises(ArtifactError) as caught:
+        local_folder(UPath("memory://bucket/a"))
+    assert caught.value.what == "What training reads must lie on a local disk, but does not."
+    assert caught.value.where == "memory://bucket/a"
+    assert caught.value.fix == "Copy it to a local folder; the curation may stay where it is."
 
 
 @pytest.mark.parametrize("number", [0, 7, 99_999, 100_000])

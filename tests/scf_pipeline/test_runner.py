@@ -9,12 +9,14 @@ from types import ModuleType
 
 import pytest
 
+from ifas_model.config import EvaluateConfig, FeaturesConfig, TrainConfig
 from scf_pipeline import captioners, runner
 from scf_pipeline.captioners import Model
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError, StageError
 from scf_pipeline.runner import load_flow, run_flow
-from scf_pipeline.steps import Step
+from scf_pipeline.stages import train
+from scf_pipeline.steps import Step, plan
 from scf_pipeline.store import Artifact
 from scf_pipeline.verify import verify
 
@@ -103,6 +105,17 @@ def run(config, *, out, engine, roots=None):
     return writer.seal(notes={name: str(root) for name, root in (roots or {}).items()})
 """,
 }
+
+TRAINING = """
+from ifas_model.config import EvaluateConfig, FeaturesConfig, TrainConfig
+from flows.toy import made
+from scf_pipeline.steps import step
+
+features = step(FeaturesConfig(), tower=made, shards=(made,))
+judge = step(TrainConfig(), shards=made, tower=made, features=features)
+FLOW = step(TrainConfig(seed=5), shards=made, tower=made)
+ALL = (judge, step(EvaluateConfig(), judge=judge, shards=made, features=features))
+"""
 
 FLOW = """
 from toy_stages.add import AddConfig
@@ -392,6 +405,60 @@ def test_each_step_is_told_in_one_line(toys: Toys, capsys: pytest.CaptureFixture
         toys.folders()["one"].name,
     ]
     assert all("6 kept, 0 rejected (none), " in line for line in lines)
+
+
+# Settings of the trainer, which knows no artifacts
+
+
+@pytest.fixture
+def training(toys: Toys) -> Iterator[Path]:
+    """A flow whose later steps are the trainer's."""
+    file = toys.flow.with_name("training.py")
+    file.write_text(TRAINING)
+    yield file
+    for name in ("flows.training", "flows"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("stage", ["features", "train", "evaluate"])
+def test_a_trainers_config_is_run_by_the_stage_of_its_name(stage: str) -> None:
+    config = {"features": FeaturesConfig(), "train": TrainConfig(), "evaluate": EvaluateConfig()}
+    assert runner._stage(config[stage]).__name__ == f"scf_pipeline.stages.{stage}"
+
+
+def test_a_flow_goes_on_from_a_stage_to_the_trainer(
+    toys: Toys, training: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = []
+
+    def teach(
+        config: TrainConfig, folders: dict[str, Path], out: Path, scratch: Path
+    ) -> dict[str, int]:
+        taught.append((config, folders))
+        out.mkdir()
+        (out / "model.safetensors").write_bytes(b"weights")
+        return {"steps": 3}
+
+    monkeypatch.setattr(train, "teach", teach)
+    runs = [run_flow(str(training), out=toys.out, workers=1) for _ in range(2)]
+    assert runs[0] == runs[1]
+    made = Artifact.open(runs[0]["train"])
+    source = toys.folders()["make"]
+    assert taught == [(TrainConfig(seed=5), {"shards": source, "tower": source})]
+    assert made.notes == {"steps": 3}
+    assert list(made.files) == ["model.safetensors"]
+    assert made.manifest["inputs"] == dict.fromkeys(("shards", "tower"), Artifact.open(source).name)
+    assert made.manifest["config"]["seed"] == 5
+    assert toys.ran == ["make 0"]
+
+
+def test_the_trainers_steps_are_planned_as_any_others(toys: Toys, training: Path) -> None:
+    _, targets = load_flow(f"{training}:ALL")
+    planned = plan(*targets)
+    stages = [one.to_dict()["stage"] for one in planned]
+    assert stages == ["make", "features", "train", "evaluate"]
+    again = plan(*load_flow(f"{training}:ALL")[1])
+    assert [one.fingerprint for one in again] == [one.fingerprint for one in planned]
 
 
 # Inputs

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from ifas_model.vocabulary import Split
 from scf_pipeline.captioners import blip2
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.captioners._pictures import encode_png
@@ -19,6 +21,7 @@ from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA, FILTER_SCHEMA, is_held_out
 from scf_pipeline.settings import Settings
+from scf_pipeline.settings import settings as identify
 from scf_pipeline.stages import finetune
 from scf_pipeline.stages.finetune import Draw, FinetuneConfig, balance
 from scf_pipeline.store import Artifact, ArtifactWriter
@@ -227,6 +230,100 @@ def test_more_captions_can_be_mixed_in(faces, captions, model, tmp_path):
     mixed = run(tmp_path / "out", faces, captions, model, config, extra=extra)
     assert mixed.notes["taught"] == {"bona_fide": 12, "mask": 16, "print": 16, "replay": 16}
     assert "extra" in mixed.manifest["inputs"]
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Captions of two datasets and two splits, and how many of each."""
+    rows = [row(n) | {"split": "test" if n % 2 else "train", "reject": None} for n in range(60)]
+    counts = Counter((r["dataset"], r["split"], r["pai_species"]) for r in rows)
+    return write(tmp_path / "captions", "filter", FILTER_SCHEMA, rows), counts
+
+
+BRIEFLY = FinetuneConfig(steps=1, batch_size=4, hold_out_fraction=0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "datasets", "splits"),
+    [
+        ({}, {"siw", "wmca"}, {"train", "test"}),
+        ({"datasets": ("wmca",)}, {"wmca"}, {"train", "test"}),
+        ({"datasets": ("siw", "wmca", "absent")}, {"siw", "wmca"}, {"train", "test"}),
+        ({"splits": (Split.TRAIN,)}, {"siw", "wmca"}, {"train"}),
+        ({"splits": (Split.DEV, Split.TEST)}, {"siw", "wmca"}, {"test"}),
+        ({"datasets": ("siw",), "splits": (Split.TEST,)}, {"siw"}, {"test"}),
+    ],
+)
+def test_only_the_captions_asked_for_teach(faces, mixed, model, tmp_path, limits, datasets, splits):
+    captions, counts = mixed
+    made = run(tmp_path / "out", faces, captions, model, replace(BRIEFLY, **limits))
+    wanted = Counter()
+    for (dataset, split, species), number in counts.items():
+        if dataset in datasets and split in splits:
+            wanted[species] += number
+    assert 0 < wanted.total() <= 60
+    assert made.notes["taught"] == wanted
+    assert made.notes["held_out"] == {}
+
+
+def test_captions_that_are_not_asked_for_are_not_held_out_either(faces, mixed, model, tmp_path):
+    captions, counts = mixed
+    config = replace(BRIEFLY, hold_out_fraction=0.3, datasets=("siw",), splits=(Split.TRAIN,))
+    notes = run(tmp_path / "out", faces, captions, model, config).notes
+    both = Counter(notes["taught"]) + Counter(notes["held_out"])
+    number = sum(
+        n for (dataset, split, _), n in counts.items() if (dataset, split) == ("siw", "train")
+    )
+    assert both.total() == number
+    assert sum(notes["held_out"].values()) > 0
+
+
+@pytest.mark.parametrize("limits", [{"datasets": ("oulu_npu",)}, {"splits": (Split.DEV,)}])
+def test_a_choice_that_leaves_nothing_to_learn_from_is_refused(
+    faces, mixed, model, tmp_path, limits
+):
+    with pytest.raises(StageError, match="There must be captions to learn from, but there are no"):
+        run(tmp_path / "out", faces, mixed[0], model, replace(BRIEFLY, **limits))
+
+
+@pytest.mark.parametrize(
+    "change", [{"datasets": ("siw",)}, {"splits": (Split.TRAIN,)}, {"groups": "species"}]
+)
+def test_what_teaches_is_part_of_the_identity(change):
+    assert identify(replace(BRIEFLY, **change)).fingerprint != identify(BRIEFLY).fingerprint
+
+
+LOPSIDED = [
+    *(("siw", "print") for _ in range(12)),
+    *(("wmca", "print") for _ in range(4)),
+    *(("siw", "mask") for _ in range(4)),
+]
+"""Dataset and species of captions: one species in two datasets, the other in one."""
+
+
+@pytest.mark.parametrize(
+    ("groups", "shares"),
+    [
+        ("species", {("siw", "print"): 3 / 8, ("wmca", "print"): 1 / 8, ("siw", "mask"): 1 / 2}),
+        ("dataset_and_species", dict.fromkeys(LOPSIDED, 1 / 3)),
+    ],
+)
+def test_what_is_balanced_is_drawn_evenly(faces, model, tmp_path, monkeypatch, groups, shares):
+    rows = [
+        row(n) | {"dataset": dataset, "pai_species": species, "reject": None}
+        for n, (dataset, species) in enumerate(LOPSIDED)
+    ]
+    captions = write(tmp_path / "captions", "filter", FILTER_SCHEMA, rows)
+    drawn = []
+    draw = Draw.__call__
+    monkeypatch.setattr(
+        Draw, "__call__", lambda self, step: (drawn.append(self.odds), draw(self, step))[1]
+    )
+    run(tmp_path / "out", faces, captions, model, replace(BRIEFLY, groups=groups))
+    found = Counter()
+    for odds, kind in zip(drawn[0], LOPSIDED, strict=True):  # in the order of the faces
+        found[kind] += odds
+    assert dict(found) == pytest.approx(shares)
 
 
 def test_captions_of_other_faces_are_refused(faces, model, tmp_path):
