@@ -137,13 +137,15 @@ def margins(folder):
 
 
 def one_by_one(model, shards):
-    """Return the margin of every face, each judged alone."""
+    """Return the margin of every fifth face, each judged alone."""
     _, judge = load_judge(model)
     faces = load_faces(shards)
     with torch.no_grad():
         return {
-            name: float(judge(**judge.collate([{"pixels": faces.pixels(place)}])).margin[0])
-            for place, name in enumerate(faces.column("face_id"))
+            faces.table["face_id"][place].as_py(): float(
+                judge(**judge.collate([{"pixels": faces.pixels(place)}])).margin[0]
+            )
+            for place in range(0, len(faces), 5)
         }
 
 
@@ -251,7 +253,9 @@ def test_a_face_scores_in_a_batch_as_it_does_alone(name, request, shards, tmp_pa
     evaluate(replace(CONFIG, responses=0), model=model, shards=shards, out=tmp_path)
     found, alone = margins(tmp_path), one_by_one(model, shards)
     assert np.std(list(found.values())) > 1e-3
-    assert found == pytest.approx({face: alone[face] for face in found}, abs=1e-5)
+    judged = {face: margin for face, margin in alone.items() if face in found}
+    assert len(judged) > 15
+    assert {face: found[face] for face in judged} == pytest.approx(judged, abs=1e-5)
 
 
 def test_features_stand_in_for_the_pictures(
