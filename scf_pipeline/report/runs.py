@@ -36,6 +36,13 @@ TITLES = {
 }
 """What the page calls the variants that it knows."""
 
+BEYOND = {
+    "with-alignment": "I-FAS that learnt to describe faces first",
+    "bona-fide-mixed": "C_S taught by bona fide captions as well",
+    "balanced-d-s": "C_S taught by all species alike",
+}
+"""What the page calls the variants that the paper does not have; others go by their names."""
+
 WORDS = TITLES | {
     "full": "the full model",
     "without-scf": "the one without SCF (judgment only)",
@@ -199,7 +206,7 @@ class Runs:
             result = self.results(place, variant)[0]
             rest, alpha = _without_alpha(result.settings)
             is_same = (
-                result.method == "ifas" and rest == wanted and _shards(result) == _shards(full[0])
+                result.method == "ifas" and rest == wanted and _taught(result) == _taught(full[0])
             )
             if is_same and alpha is not None and (variant == FULL or alpha not in found):
                 found[alpha] = variant
@@ -207,8 +214,8 @@ class Runs:
 
 
 def title(variant: str) -> str:
-    """Return what the page calls a variant: its own name if it is none of `TITLES`."""
-    return TITLES.get(variant, variant)
+    """Return what the page calls a variant: its own name if the page knows none."""
+    return (TITLES | BEYOND).get(variant, variant)
 
 
 def row_title(variant: str) -> Html:
@@ -248,5 +255,6 @@ def _without_alpha(settings: dict[str, Any]) -> tuple[dict[str, Any], float | No
     return rest | {"method": method | {"loss": loss}}, alpha
 
 
-def _shards(result: Result) -> str | None:
-    return result.inputs.get("shards")
+def _taught(result: Result) -> str | None:
+    """Return which shards taught the model; every model of a place is judged on the same."""
+    return result.inputs.get("taught")

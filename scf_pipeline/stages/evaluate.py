@@ -45,7 +45,11 @@ def run(
         Resources(cpus=1),
         config=config,
         folders={name: local_folder(one.path) for name, one in inputs.items() if one is not None},
-        names={"model": judge.name, "shards": shards.name},
+        names={
+            "model": judge.name,
+            "shards": shards.name,
+            "taught": judge.manifest["inputs"]["shards"],
+        },
         out=made,
     )
     (made / TRAINING).write_text(json.dumps(dict(judge.notes)) + "\n", encoding="utf-8")

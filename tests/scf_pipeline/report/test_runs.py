@@ -73,7 +73,7 @@ def test_the_sweep_holds_what_differs_in_alpha_alone(runs) -> None:
 def test_another_setting_or_other_shards_keep_a_variant_out_of_the_sweep(results_of) -> None:
     full, sweep = results_of(), results_of("alpha-0")
     wider = replace(sweep, settings=sweep.settings | {"answer": "judgment"})
-    elsewhere = replace(sweep, inputs={"shards": "others"})
+    elsewhere = replace(sweep, inputs={"taught": "others"})
     assert Runs([full, sweep]).alphas(HARD) == {0.0: "alpha-0", 0.7: FULL}
     assert Runs([full, wider]).alphas(HARD) == {0.7: FULL}
     assert Runs([full, elsewhere]).alphas(HARD) == {0.7: FULL}
@@ -100,6 +100,7 @@ def test_the_note_names_both_policies_and_a_lonely_seed(runs, results_of) -> Non
 
 
 def test_unknown_variants_keep_their_names() -> None:
-    assert title("with-alignment") == row_title("with-alignment") == "with-alignment"
+    assert title("mine") == row_title("mine") == "mine"
+    assert title("with-alignment") != "with-alignment"
     assert row_title("<b>") == "&lt;b&gt;"
     assert extras(["full", "alpha-0", "mine"], ["alpha-0", "full"]) == ["mine"]

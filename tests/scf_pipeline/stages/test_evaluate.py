@@ -46,7 +46,10 @@ def test_scores_results_answers_and_training_are_sealed(done, trained, vqa_shard
         ("celeba_spoof", "source"),
     ]
     for one in found:
-        assert one.inputs == {"model": trained.name, "shards": vqa_shards.name}
+        taught = trained.manifest["inputs"]["shards"]
+        assert one.inputs == {
+            "model": trained.name, "shards": vqa_shards.name, "taught": taught,
+        }  # fmt: skip
         assert (one.variant, one.world) == ("full", "hard")
     assert json.loads((done.path / "training.json").read_bytes()) == trained.notes
     answers = json.loads((done.path / "responses.json").read_bytes())
