@@ -48,7 +48,7 @@ def predict(model: Path, images: Sequence[Path]) -> Iterator[dict[str, Any]]:
         except _UNREADABLE as error:
             yield {"path": str(path), "error": _explain(error)}
             continue
-        batch = make_batch(judge, [Item(pixels=fit(pixels, judge))])
+        batch = make_batch(judge, [Item(pixels=pixels)])
         with torch.no_grad():
             p_yes = float(torch.sigmoid(judge(**batch).margin.double())[0])
         is_bona_fide = p_yes >= 0.5
@@ -81,17 +81,6 @@ def make_batch(judge: Any, items: Sequence[Item]) -> dict[str, Tensor]:  # noqa:
     """Return a batch as a judge takes it, where the judge is."""
     device = next(judge.parameters()).device
     return {name: tensor.to(device) for name, tensor in judge.collate(items).items()}
-
-
-def fit(pixels: Tensor, judge: Any) -> Tensor:  # noqa: ANN401 - a Judge and a module
-    """Return a crop at the side that I-FAS's tower takes; baselines resize by themselves."""
-    side = judge.pixels.side if isinstance(judge, IFas) else pixels.shape[-1]
-    if pixels.shape[1:] == (side, side):
-        return pixels
-    resized = torch.nn.functional.interpolate(
-        pixels[None].float(), (side, side), mode="bicubic", antialias=True
-    )
-    return resized[0].round().clamp(0, 255).to(torch.uint8)
 
 
 def _read_settings(folder: Path) -> TrainConfig:

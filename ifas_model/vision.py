@@ -143,12 +143,20 @@ class Pixels(NamedTuple):
     """Of red, green and blue, in [0, 1]."""
 
     def normalize(self, pictures: Tensor) -> Tensor:
-        """Return pictures as the tower wants them: uint8 (B, 3, S, S) -> float32 (B, 3, S, S)."""
+        """Return pictures as the tower wants them, resized where their side is another.
+
+        uint8 (B, 3, H, W) -> float32 (B, 3, S, S).
+        """
+        values = pictures.float()
+        if values.shape[-2:] != (self.side, self.side):
+            size = (self.side, self.side)
+            values = nn.functional.interpolate(values, size, mode="bicubic", antialias=True)
+            values = values.clamp(0, 255)  # the cubic overshoots at edges
         mean, std = (
-            torch.tensor(values, device=pictures.device).view(3, 1, 1)
-            for values in (self.mean, self.std)
+            torch.tensor(each, device=pictures.device).view(3, 1, 1)
+            for each in (self.mean, self.std)
         )
-        return (pictures.float() / 255 - mean) / std
+        return (values / 255 - mean) / std
 
 
 def load_pixels(folder: Path) -> Pixels:

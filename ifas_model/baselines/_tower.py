@@ -108,7 +108,7 @@ def to_pictures(pixels: Tensor, config: BaselineConfig) -> Tensor:
     """Return pixels in [0, 1] and in the tower's size: uint8 (B, 3, S, S) -> (B, 3, S', S')."""
     pictures = pixels.float() / 255
     side = config.clip["vision_config"]["image_size"]
-    if pictures.shape[-1] != side:
+    if pictures.shape[-2:] != (side, side):
         pictures = F.interpolate(pictures, (side, side), mode="bicubic", antialias=True)
     return pictures.clamp(0, 1)
 

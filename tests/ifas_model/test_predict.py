@@ -12,7 +12,7 @@ from ifas_model import predict as module
 from ifas_model.config import SETTINGS, ConnectorConfig, IFasConfig, TrainConfig, VitConfig
 from ifas_model.errors import ModelError
 from ifas_model.judging import Item
-from ifas_model.predict import fit, load_judge, make_batch, predict
+from ifas_model.predict import load_judge, make_batch, predict
 from ifas_model.train import build
 
 CONNECTOR = ConnectorConfig(dim=16, num_queries=4, num_blocks=1, num_heads=2, initial_std=1.0)
@@ -127,21 +127,6 @@ def test_pictures_of_other_sizes_are_resized(name, shape, request, tmp_path):
     Image.new("RGB", shape, (200, 40, 90)).save(tmp_path / "plain.png")
     (line,) = predict(request.getfixturevalue(name), [tmp_path / "plain.png"])
     assert line["p_yes"] == pytest.approx(float(torch.sigmoid(wanted)), abs=1e-5)
-
-
-def test_resizing_keeps_colours_and_is_left_out_where_the_size_fits(ifas):
-    _, judge = load_judge(ifas)
-    fitting = torch.from_numpy(noise(0)).permute(2, 0, 1)
-    assert fit(fitting, judge) is fitting
-    large = torch.from_numpy(noise(1, side=96)).permute(2, 0, 1)
-    small = fit(large, judge)
-    assert (small.shape, small.dtype) == ((3, 32, 32), torch.uint8)
-    assert float(small.float().mean()) == pytest.approx(float(large.float().mean()), abs=1)
-    edge = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    edge[:, :, 32:] = 255
-    found = fit(edge, judge)  # overshoots stay in range
-    assert found[:, :, :14].max() < 3
-    assert found[:, :, 18:].min() > 252
 
 
 def test_gray_and_transparent_pictures_are_judged_by_their_colours(vit, tmp_path):

@@ -258,3 +258,20 @@ def test_loading_and_saving_draw_nothing(tower_folder, tmp_path, capfd):
     load_tower(tower_folder).save_pretrained(tmp_path)
     load_pixels(tower_folder)
     assert capfd.readouterr() == ("", "")
+
+
+def test_pictures_of_another_side_are_resized_and_keep_their_colours() -> None:
+    wanted = Pixels(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    edge = torch.zeros(1, 3, 96, 64, dtype=torch.uint8)
+    edge[..., 32:] = 255
+    found = wanted.normalize(edge)
+    assert found.shape == (1, 3, 32, 32)
+    assert (float(found.min()), float(found.max())) == (0.0, 1.0)  # overshoots are cut
+    assert found[..., :14].max() < 0.01
+    assert found[..., 18:].min() > 0.99
+
+
+def test_pictures_that_fit_are_only_scaled() -> None:
+    pictures = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    plain = Pixels(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).normalize(pictures)
+    assert torch.equal(plain, pictures.float() / 255)
