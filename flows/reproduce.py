@@ -177,10 +177,10 @@ MINIATURE = miniature(
     world=WorldConfig(scale="default"),
     corpus=GenericConfig(),
     captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
-    towers=both_towers(large=1_300, base=500),
+    towers=both_towers(large=1_200, base=400),
     finetune=small_finetune(steps=300),
-    full=small_training(epochs=4, max_samples=1_000),
-    baselines=small_baselines(epochs=4, max_samples=1_000),
+    full=small_training(epochs=3, max_samples=1_000),
+    baselines=small_baselines(epochs=3, max_samples=1_000),
     seeds=(0, 1, 2),
 )
 """A first result."""
