@@ -157,9 +157,9 @@ def features_of(
         return None
     from ifas_model.config import FeaturesConfig
     from ifas_model.features import cached
-    from ifas_model.protocols import protocol
+    from ifas_model.protocols import protocol_of
 
-    sources = protocol(config.protocol, config.target).sources
+    sources = protocol_of(config).sources
     wanted = FeaturesConfig(
         local_layer=config.method.local_layer,
         keep_class_token=config.method.keep_class_token,
@@ -182,11 +182,11 @@ def check_protocol(config: TrainConfig, file: Path | None) -> None:
     Raises:
         ConfigError: With the place in the settings file.
     """
-    from ifas_model.protocols import protocol
+    from ifas_model.protocols import protocol_of
     from ifas_model.strict import locate
 
     try:
-        protocol(config.protocol, config.target)
+        protocol_of(config)
     except ValueError as error:
         field = "target" if "`target`" in str(error) else "protocol"
         raise ConfigError(

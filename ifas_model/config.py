@@ -14,6 +14,9 @@ from ifas_model.vocabulary import Split
 SETTINGS = "train.json"
 """File of a model folder that holds its `TrainConfig`."""
 
+CUSTOM = "custom"
+"""Name of the protocol that the settings themselves tell."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ConnectorConfig:
@@ -246,6 +249,41 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class OwnDatasets:
+    """Splits, by dataset, of shards that no named protocol knows.
+
+    A dataset may lie in several parts with other splits, to be judged on pictures of its own kind.
+    """
+
+    train: dict[str, tuple[Split, ...]]
+    """What teaches."""
+
+    dev: dict[str, tuple[Split, ...]]
+    """What sets the threshold `eer_on_dev`; results call it the source's own part."""
+
+    test: dict[str, tuple[Split, ...]]
+    """What is judged."""
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> OwnDatasets:
+        user: dict[tuple[str, Split], str] = {}
+        for part in ("train", "dev", "test"):
+            splits_of: dict[str, tuple[Split, ...]] = getattr(self, part)
+            empty = [dataset for dataset, splits in splits_of.items() if not splits]
+            if not splits_of or empty:
+                found = f"names none of {empty[0]}" if empty else "names none"
+                raise ValueError(f"`own.{part}` must name splits of datasets, but {found}.")
+            for dataset, splits in splits_of.items():
+                for split in splits:
+                    if user.setdefault((dataset, split), part) != part:
+                        raise ValueError(
+                            f"`own` must name a split of a dataset in one part, but names {split} "
+                            f"of {dataset} in {user[dataset, split]} and {part}."
+                        )
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class TrainConfig:
     """Settings of one training run."""
 
@@ -260,6 +298,9 @@ class TrainConfig:
 
     target: str | None = None
     """Dataset left out, where the protocol leaves one out."""
+
+    own: OwnDatasets | None = None
+    """What teaches and is judged with the protocol ``custom``, and with no other."""
 
     answer: Literal["judgment", "judgment+interpretation"] = "judgment+interpretation"
     """What the model learns to answer; the judgment alone is Table 3's "without SCF"."""
@@ -284,6 +325,15 @@ class TrainConfig:
 
     log_every: int = Field(default=10, ge=1)
     """Updates between points of the loss curves."""
+
+    @model_validator(mode="after")
+    def _check_own(self) -> TrainConfig:
+        if (self.protocol == CUSTOM) != (self.own is not None):
+            wanted, found = ("given", "absent") if self.own is None else ("absent", "given")
+            raise ValueError(
+                f"`own` must be {wanted} where `protocol` is {self.protocol!r}, but is {found}."
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -23,7 +23,7 @@ from ifas_model.judging import Item
 from ifas_model.model import IFas
 from ifas_model.predict import load_judge, make_batch
 from ifas_model.prompt import JUDGMENTS
-from ifas_model.protocols import Parts, Protocol, protocol
+from ifas_model.protocols import Parts, Protocol, protocol_of
 from ifas_model.results import RESPONSES, RESULTS, SCORES, Result
 from ifas_model.vocabulary import Label
 
@@ -57,7 +57,7 @@ def evaluate(
         ShardError: If the shards hold no target, or lack the sources' own part.
     """
     settings, judge = load_judge(model)
-    rules = protocol(settings.protocol, settings.target)
+    rules = protocol_of(settings)
     store = _open_features(features, settings)
     judged = {
         name: score(judge, faces, store, config.batch_size)

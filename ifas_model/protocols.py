@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ifas_model.config import CUSTOM, TrainConfig
 from ifas_model.vocabulary import Split
 
 Parts = Mapping[str, tuple[Split, ...]]
@@ -64,11 +65,15 @@ class Protocol:
     """Parts of the sources that teach nothing: for thresholds, model choice and polarity."""
 
     targets: Parts
-    """What the model is judged on; datasets that are no source."""
+    """What the model is judged on; datasets that are no source, unless users say otherwise."""
 
     def __post_init__(self) -> None:
         for name in ("sources", "dev", "targets"):
             self._check_parts(name, getattr(self, name))
+        if self.name != CUSTOM:  # whose parts `OwnDatasets` holds apart
+            self._check_datasets()
+
+    def _check_datasets(self) -> None:
         seen = sorted(self.sources.keys() & self.targets.keys())
         if seen:
             raise ValueError(f"`targets` must be no sources, but {', '.join(seen)} is both.")
@@ -87,6 +92,27 @@ class Protocol:
             raise ValueError(f"`{name}` must name splits of datasets, but {found}.")
 
 
+def protocol_of(config: TrainConfig) -> Protocol:
+    """Return the protocol of a training.
+
+    Raises:
+        ValueError: If there is no such protocol, or the target does not fit it.
+    """
+    if config.own is None:
+        return protocol(config.protocol, config.target)
+    if config.target is not None:
+        raise ValueError(
+            f"`target` must be None, as `own` names what is judged, but is {config.target!r}."
+        )
+    return Protocol(
+        name=CUSTOM,
+        title=f"{'&'.join(config.own.train)} to {'&'.join(config.own.test)}",
+        sources=config.own.train,
+        dev=config.own.dev,
+        targets=config.own.test,
+    )
+
+
 def protocol(name: str, target: str | None = None) -> Protocol:
     """Return a protocol by its name.
 
@@ -98,7 +124,8 @@ def protocol(name: str, target: str | None = None) -> Protocol:
         ValueError: If there is no such protocol, or the target does not fit it.
     """
     if name not in PROTOCOLS:
-        raise ValueError(f"`protocol` must be one of {', '.join(PROTOCOLS)}, but is {name!r}.")
+        known = ", ".join([*PROTOCOLS, CUSTOM])
+        raise ValueError(f"`protocol` must be one of {known}, but is {name!r}.")
     return PROTOCOLS[name](target)
 
 
@@ -152,7 +179,7 @@ PROTOCOLS: Mapping[str, Callable[[str | None], Protocol]] = {
     "protocol1_with_celeba": protocol1_with_celeba,
     "protocol2": protocol2,
 }
-"""All protocols: a function of the target, by name."""
+"""All named protocols: a function of the target, by name."""
 
 
 def _letter(target: str | None) -> str:

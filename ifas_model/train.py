@@ -19,7 +19,7 @@ from ifas_model.features import FeatureStore, hash_tower
 from ifas_model.lesson import Lesson, choose
 from ifas_model.model import IFas
 from ifas_model.phase import run_phase, steps_of
-from ifas_model.protocols import protocol
+from ifas_model.protocols import protocol_of
 
 _SETTINGS: TypeAdapter[TrainConfig] = TypeAdapter(TrainConfig)
 
@@ -60,7 +60,7 @@ def train(  # noqa: PLR0913 - every input by its name
     """
     pictures = scratch / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)  # of a run that was killed
-    sources = protocol(config.protocol, config.target).sources
+    sources = protocol_of(config).sources
     faces = choose(load_faces(shards, sources, cache=pictures), config)
     judge = build(config, tower=tower, language=language, initial=initial)
     store = _open_features(config, features, tower) if judge.needs_features else None

@@ -255,6 +255,33 @@ def test_an_unknown_target_is_told_with_its_line(
     assert where == f"{tmp_path / 'settings.yaml'}:2: target"
 
 
+CUSTOM = "protocol: custom\nown:\n  train: {siw: [train]}\n  dev: {siw: [dev]}\n"
+
+
+def test_ones_own_datasets_need_no_code(
+    command: list[object], trainer: Trainer, tmp_path: Path
+) -> None:
+    printed_by(*command, *settings(tmp_path, f"{CUSTOM}  test: {{siw: [test]}}\n"))
+    assert trainer.given[0]["config"].own.test == {"siw": (Split.TEST,)}
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "line"),
+    [
+        (CUSTOM, "`own.test` must be given, but is absent.", 2),
+        (f"{CUSTOM}  test: {{siw: [end]}}\n", "`own.test.siw.0` must be 'train', 'dev' or ", 5),
+        (f"{CUSTOM}  test: {{siw: [dev]}}\n", "`own` must name a split of a dataset in one ", 2),
+        ("protocol: custom\n", "`own` must be given where `protocol` is 'custom', but is ", None),
+    ],
+)
+def test_ones_own_datasets_are_refused_with_their_line(
+    text: str, what: str, line: int | None, command: list[object], trainer: Trainer, tmp_path: Path
+) -> None:
+    told, where, _ = refused(*command, *settings(tmp_path, text))
+    assert told.startswith(what)
+    assert where.startswith(f"{tmp_path / 'settings.yaml'}{f':{line}: own' if line else ''}")
+
+
 def test_a_tower_or_language_model_that_is_none_is_refused(
     command: list[object], trainer: Trainer, tmp_path: Path
 ) -> None:

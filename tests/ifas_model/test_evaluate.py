@@ -20,6 +20,7 @@ from ifas_model.config import (
     EvaluateConfig,
     FeaturesConfig,
     IFasConfig,
+    OwnDatasets,
     TrainConfig,
     VitConfig,
 )
@@ -183,6 +184,23 @@ def test_a_target_left_out_is_judged_with_the_dev_parts_of_the_others(save, shar
         ("oulu_npu", "target"),
         ("replay_attack", "source"),
     ]
+
+
+def test_ones_own_dataset_is_judged_on_its_other_splits(save, shards, tmp_path):
+    own = OwnDatasets(
+        train={"msu_mfsd": (Split.TRAIN,)},
+        dev={"msu_mfsd": (Split.DEV,)},
+        test={"msu_mfsd": (Split.TEST,), "siw": (Split.TRAIN, Split.TEST)},
+    )
+    model = save(replace(VIT, protocol="custom", own=own))
+    found = evaluate(CONFIG, model=model, shards=shards, out=tmp_path)
+    assert [(one.target, one.role, one.counts["samples"]) for one in found] == [
+        ("msu_mfsd", "target", 4),
+        ("siw", "target", 14),
+        ("msu_mfsd", "source", 4),
+    ]
+    assert {(one.protocol, one.sources) for one in found} == {("custom", ("msu_mfsd",))}
+    assert results.load(tmp_path / results.RESULTS) == found
 
 
 def test_targets_that_are_absent_are_skipped_with_a_warning(vit, shards, tmp_path, caplog):

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from flows.settings import DATASETS
-from ifas_model.protocols import ELEVEN, LETTERS, PROTOCOLS, Protocol, protocol
+from ifas_model.config import OwnDatasets, TrainConfig
+from ifas_model.protocols import ELEVEN, LETTERS, PROTOCOLS, Protocol, protocol, protocol_of
 from ifas_model.vocabulary import Split
 
 LEAVING_ONE_OUT = ("protocol1", "protocol1_with_celeba")
@@ -107,3 +110,35 @@ def test_a_protocol_cannot_contradict_itself(change: dict, message: str) -> None
     assert Protocol(**fields).targets == {"wmca": (Split.TEST,)}
     with pytest.raises(ValueError, match=message):
         Protocol(**{**fields, **change})
+
+
+# One's own datasets
+
+
+OWN = OwnDatasets(
+    train={"mine": (Split.TRAIN,), "ours": tuple(Split)},
+    dev={"mine": (Split.DEV,)},
+    test={"mine": (Split.TEST,), "theirs": (Split.TRAIN, Split.TEST)},
+)
+
+
+@pytest.mark.parametrize(("name", "target"), EVERY)
+def test_settings_name_a_protocol(name: str, target: str | None) -> None:
+    assert protocol_of(TrainConfig(protocol=name, target=target)) == protocol(name, target)
+
+
+def test_settings_tell_a_protocol_of_ones_own_datasets() -> None:
+    one = protocol_of(TrainConfig(protocol="custom", own=OWN))
+    assert (one.name, one.title) == ("custom", "mine&ours to mine&theirs")
+    assert (one.sources, one.dev, one.targets) == (OWN.train, OWN.dev, OWN.test)
+
+
+def test_ones_own_datasets_have_no_target_beside_them() -> None:
+    config = TrainConfig(protocol="custom", own=OWN)
+    with pytest.raises(ValueError, match=r"`target` must be None, .*, but is 'mine'\."):
+        protocol_of(replace(config, target="mine"))
+
+
+def test_settings_of_no_protocol_are_refused_with_all_names() -> None:
+    with pytest.raises(ValueError, match=r"protocol2, custom, but is 'protocol3'\."):
+        protocol_of(TrainConfig(protocol="protocol3"))

@@ -12,6 +12,7 @@ from ifas_model.config import (
     FeaturesConfig,
     IFasConfig,
     LossConfig,
+    OwnDatasets,
     PhaseConfig,
     TrainConfig,
     VitafConfig,
@@ -22,6 +23,7 @@ from ifas_model.features import compute
 from ifas_model.lesson import Lesson
 from ifas_model.model import IFas
 from ifas_model.phase import PhaseTrainer
+from ifas_model.vocabulary import Split
 
 CONNECTOR = ConnectorConfig(dim=16, num_queries=4, num_blocks=1, num_heads=2, dropout=0.2)
 METHOD = IFasConfig(connector=CONNECTOR)
@@ -258,6 +260,16 @@ def test_shards_without_a_source_are_refused(train_tiny):
         train_tiny(replace(ALONE, protocol="protocol2", target=None))
     done, _ = train_tiny(config)  # oulu_npu, casia_mfsd and replay_attack are there
     assert done["samples"] == 28
+
+
+def test_ones_own_datasets_teach_with_the_splits_that_are_named(train_tiny):
+    own = OwnDatasets(
+        train={"replay_attack": (Split.DEV,)},
+        dev={"replay_attack": (Split.TRAIN,)},
+        test={"oulu_npu": (Split.TEST,)},
+    )
+    done, _ = train_tiny(replace(ALONE, protocol="custom", target=None, own=own))
+    assert done["samples"] == 4
 
 
 def test_a_baseline_knows_no_align_phase(train_tiny):
