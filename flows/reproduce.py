@@ -52,6 +52,12 @@ class Scope:
     alphas: tuple[float, ...]
     """Weights of the judgment."""
 
+    ablations: tuple[str, ...] = tuple(ABLATIONS)
+    """What is left out or added."""
+
+    baselines: tuple[str, ...] = BASELINES
+    """Other methods."""
+
     targets: tuple[str, ...]
     """Targets of Protocol 1."""
 
@@ -85,9 +91,9 @@ def reproduce(*worlds: tuple[Setting, Scope]) -> tuple[Step, ...]:
         captions = {name: other.shards for name, other in others.items()}
         evaluations += [
             *protocol2(bench, responses=2),
-            *ablations(bench, *ABLATIONS),
+            *ablations(bench, *scope.ablations),
             *other_captions(bench, {"general-captions": made.shards_t_f} | captions),
-            *baselines(bench, *BASELINES),
+            *baselines(bench, *scope.baselines),
             *alpha_sweep(bench, *scope.alphas),
             *protocol1(bench, *scope.targets),
         ]
@@ -234,5 +240,15 @@ FULL = reproduce(
             targets=TARGETS,
         ),
     ),
-    (MINIATURE_EASY, Scope(world="easy", captioners=(), alphas=(), targets=())),
+    (
+        MINIATURE_EASY,
+        Scope(
+            world="easy",
+            captioners=(),
+            alphas=(),
+            ablations=("without-scf", "without-gac", "without-lopsided-loss"),
+            baselines=("vit-base", "vit-large"),
+            targets=(),
+        ),
+    ),
 )
