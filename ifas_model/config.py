@@ -14,6 +14,9 @@ from ifas_model.vocabulary import Split
 SETTINGS = "train.json"
 """File of a model folder that holds its `TrainConfig`."""
 
+TOWER = "tower.sha256"
+"""File of a model folder that holds the hash of the CLIP folder it was trained with."""
+
 CUSTOM = "custom"
 """Name of the protocol that the settings themselves tell."""
 
@@ -307,6 +310,14 @@ class TrainConfig:
 
     phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
     """Stretches of training, in order."""
+
+    select: Literal["last", "best_on_dev", "best_on_test"] = "last"
+    """Which weights the last phase ends with: the last, or those of the highest AUC by sample on
+    the dev part, or in the mean over the targets. The latter is what the code of public baselines
+    does; it is optimistic, and there only for comparison with their numbers."""
+
+    select_every: int | None = Field(default=None, ge=1)
+    """Updates between two looks at these faces, beside one at the end; ``None`` is an epoch."""
 
     sampler: Literal["balanced", "uniform"] = "balanced"
     """Whether label and dataset are drawn evenly. PAPER: not stated."""

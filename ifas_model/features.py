@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ifas_model.config import FeaturesConfig
+from ifas_model.config import TOWER, FeaturesConfig, IFasConfig, MethodConfig
 from ifas_model.data import Faces, load_faces
 from ifas_model.errors import ModelError, ShardError
 from ifas_model.vision import Features, load_pixels, load_tower, look
@@ -146,6 +146,27 @@ def compute(
     return FeatureStore(out)
 
 
+def open_features(folder: Path | None, method: MethodConfig, tower: Path) -> FeatureStore | None:
+    """Return the features of a folder, if there is one and the method can use them.
+
+    Args:
+        folder: As `compute` writes it.
+        method: Of the model that is to see them.
+        tower: CLIP folder, or a model folder whose tower they must be of.
+
+    Raises:
+        ModelError: If they are of another tower or other layers.
+    """
+    if folder is None or not isinstance(method, IFasConfig):
+        return None
+    store = FeatureStore(folder)
+    wanted = FeaturesConfig(
+        local_layer=method.local_layer, keep_class_token=method.keep_class_token
+    )
+    store.require(tower_of(tower), wanted)
+    return store
+
+
 def cached(
     config: FeaturesConfig, *, tower: Path, shards: Sequence[Path], cache: Path
 ) -> FeatureStore:
@@ -194,6 +215,12 @@ def hash_tower(folder: Path) -> str:
         with file.open("rb") as opened:
             found.update(hashlib.file_digest(opened, "sha256").digest())
     return found.hexdigest()
+
+
+def tower_of(folder: Path) -> str:
+    """Return `hash_tower` of a CLIP folder, or of the one that a model folder was trained with."""
+    told = folder / TOWER
+    return told.read_text("utf-8").strip() if told.is_file() else hash_tower(folder)
 
 
 def hash_shards(folder: Path) -> str:

@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from ifas_model import metrics, results
 from ifas_model.config import EvaluateConfig, TrainConfig
-from ifas_model.data import Faces
 from ifas_model.protocols import Protocol
 from ifas_model.results import SCORE_SCHEMA, ErrorRates, Result
+from ifas_model.scoring import Judgments
 from ifas_model.vocabulary import Label
 
 _TRAIN: TypeAdapter[TrainConfig] = TypeAdapter(TrainConfig)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgments:
-    """Scores of the faces of one dataset."""
-
-    faces: Faces
-    """The faces."""
-
-    margin: NDArray[np.float64]
-    """Log-odds of bona fide."""
-
-    @property
-    def p_yes(self) -> NDArray[np.float64]:
-        """Probability of "Yes" against "No", in float64 so that ranks do not saturate."""
-        return np.asarray(np.exp(-np.logaddexp(0, -self.margin)), np.float64)
-
-    def samples(self) -> metrics.Samples:
-        """Return score, label and species of each sample: the mean over its faces.
-
-        Source: I-FAS does not say; the public baselines average frames.
-        """
-        table = self.faces
-        return metrics.by_sample(
-            table.column("sample_id"),
-            self.p_yes,
-            table.is_bona_fide,
-            table.column("pai_species"),
-        )
 
 
 def judge_all(
@@ -91,7 +59,7 @@ def judge_all(
                 role="target" if name else "source",
                 sources=tuple(rules.sources),
                 seed=settings.seed,
-                checkpoint_policy="last",
+                checkpoint_policy=settings.select,
                 auc=metrics.auc(scores, labels),
                 eer=eer,
                 tpr_at_fpr_1=metrics.tpr_at_fpr(scores, labels, 0.01),

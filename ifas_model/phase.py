@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ from transformers import (
 from ifas_model.config import PhaseConfig, TrainConfig
 from ifas_model.judging import Judged
 from ifas_model.lesson import Draw, Lesson, group_names
+from ifas_model.selection import Best, Exam
 
-WEIGHTS, LOG = "weights", "log.json"
-"""Folder, in a phase's scratch, of the weights that it ended with; in it, its log."""
+WEIGHTS, LOG = Path("weights", "model.safetensors"), "log.json"
+"""File, in a phase's scratch, of the weights that it ended with; beside it, its log."""
 
 SCALARS = ("loss", "judgment", "interpretation", "learning_rate")
 """What is logged of a step."""
@@ -43,44 +44,6 @@ SCALARS = ("loss", "judgment", "interpretation", "learning_rate")
 def steps_of(phase: PhaseConfig, samples: int) -> int:
     """Return the updates of a phase over so many samples."""
     return phase.steps or max(1, math.ceil(phase.epochs * samples / phase.batch_size))
-
-
-def run_phase(
-    judge: Any,  # noqa: ANN401 - a Judge and a module
-    lesson: Lesson,
-    config: TrainConfig,
-    number: int,
-    scratch: Path,
-    logs: Path | None,
-) -> tuple[list[dict[str, Any]], float]:
-    """Train through one phase, from its last checkpoint if there is one.
-
-    Args:
-        judge: Learns in place.
-        lesson: What it learns from.
-        config: Settings of the run.
-        number: Which of its phases.
-        scratch: Folder of this phase's checkpoints.
-        logs: Folder for TensorBoard.
-
-    Returns:
-        The curve, and the seconds that it took, less those whose work was lost to a kill.
-    """
-    phase = config.phases[number]
-    judge.begin(phase.name)
-    trainer = PhaseTrainer(judge, lesson, config, number, scratch)
-    history = trainer.run(None if logs is None else logs / f"{number}-{phase.name}")
-    points = [entry for entry in history if "loss" in entry]
-    curve = [
-        {
-            "phase": phase.name,
-            "step": entry["step"],
-            "epoch": entry["step"] * phase.batch_size / len(lesson.faces),
-            **{name: entry.get(name) for name in SCALARS},
-        }
-        for entry in points
-    ]
-    return curve, points[-1]["seconds"]
 
 
 class PhaseTrainer(Trainer):
@@ -92,6 +55,7 @@ class PhaseTrainer(Trainer):
         config: Settings of the run.
         number: Which of its phases.
         scratch: Folder of this phase's checkpoints.
+        exam: What its weights are chosen by; ``None`` ends with the last.
     """
 
     def __init__(
@@ -101,6 +65,7 @@ class PhaseTrainer(Trainer):
         config: TrainConfig,
         number: int,
         scratch: Path,
+        exam: Exam | None = None,
     ) -> None:
         phase = config.phases[number]
         steps = steps_of(phase, len(lesson.faces))
@@ -109,7 +74,7 @@ class PhaseTrainer(Trainer):
             _arguments(config, number, steps, scratch),
             train_dataset=lesson,
             data_collator=judge.collate,
-            callbacks=[Rhythm()],
+            callbacks=[Rhythm(self.look)],
         )
         self.judge: nn.Module = judge
         self.phase, self.scratch, self.has_texts = phase, scratch, lesson.has_texts
@@ -120,6 +85,9 @@ class PhaseTrainer(Trainer):
             is_balanced=config.sampler == "balanced",
             flip=config.flip,
         )
+        self.best = None if exam is None else Best(exam, scratch / "checkpoint.best")
+        epoch = max(1, math.ceil(len(lesson.faces) / phase.batch_size))
+        self.look_every = config.select_every or epoch
         self.remove_callback(PrinterCallback)  # stdout is for paths and JSON
         self.model_accepts_loss_kwargs = False  # our losses are means over a batch
         self.parts: list[tuple[Tensor | None, Tensor | None]] = []
@@ -133,9 +101,9 @@ class PhaseTrainer(Trainer):
             logs: Folder for TensorBoard.
         """
         ended = self.scratch / WEIGHTS
-        if ended.is_dir():
-            load_model(self.judge, ended / "model.safetensors")
-            history: list[dict[str, Any]] = json.loads((ended / LOG).read_text("utf-8"))
+        if ended.is_file():
+            load_model(self.judge, ended)
+            history: list[dict[str, Any]] = json.loads(ended.with_name(LOG).read_text("utf-8"))
             return history
         step, checkpoint = 0, None
         if found := sorted(self.scratch.glob("checkpoint-*"), key=_step_of):
@@ -148,15 +116,29 @@ class PhaseTrainer(Trainer):
         finally:
             if self.board is not None:
                 self.board.writer.close()
-        partial = self.scratch / f"{WEIGHTS}.partial"
+        partial = self.scratch / "weights.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_model(self.judge, str(partial / "model.safetensors"))
+        self._save_last_or_best(partial / ended.name)
         (partial / LOG).write_text(json.dumps(self.state.log_history), "utf-8")
-        partial.rename(ended)
+        partial.rename(ended.parent)
         for folder in self.scratch.glob("checkpoint*"):
             shutil.rmtree(folder)
         return self.state.log_history
+
+    def look(self, step: int) -> None:
+        """Look at the weights of a step, if they are chosen and this is a step to look at."""
+        is_due = step % self.look_every == 0 or step == self.state.max_steps
+        if self.best is not None and is_due:
+            with self.accelerator.autocast():
+                self.best.look(self.judge, step)
+
+    def _save_last_or_best(self, file: Path) -> None:
+        if self.best is None:
+            save_model(self.judge, str(file), metadata={"step": str(self.state.global_step)})
+        else:
+            shutil.copyfile(self.best.file, file)
+            load_model(self.judge, file)
 
     def compute_loss(
         self,
@@ -227,7 +209,14 @@ class PhaseTrainer(Trainer):
 
 
 class Rhythm(TrainerCallback):
-    """Log wherever a checkpoint is saved, so that the curve of a resumed run is the same."""
+    """Log wherever a checkpoint is saved, so that the curve of a resumed run is the same.
+
+    Args:
+        look: Told of every step, before its checkpoint.
+    """
+
+    def __init__(self, look: Callable[[int], None]) -> None:
+        self.look = look
 
     def on_step_end(
         self,
@@ -237,6 +226,7 @@ class Rhythm(TrainerCallback):
         **_: Any,  # noqa: ANN401 - the Trainer's own
     ) -> None:
         """Log at the last step too, and save none there: the phase's weights are."""
+        self.look(state.global_step)
         is_last = state.global_step >= state.max_steps
         control.should_save = control.should_save and not is_last
         control.should_log = control.should_log or control.should_save or is_last

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from PIL import Image, UnidentifiedImageError
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
 
 from ifas_model import baselines, plugins
 from ifas_model.config import SETTINGS, IFasConfig, TrainConfig
@@ -18,6 +17,7 @@ from ifas_model.errors import ModelError
 from ifas_model.judging import Item
 from ifas_model.model import IFas
 from ifas_model.prompt import JUDGMENTS
+from ifas_model.scoring import make_batch
 from ifas_model.vocabulary import Label
 
 _TRAIN: TypeAdapter[TrainConfig] = TypeAdapter(TrainConfig)
@@ -69,7 +69,7 @@ def load_judge(folder: Path) -> tuple[TrainConfig, Any]:
     Raises:
         ModelError: If the folder is not one that `train` wrote.
     """
-    settings = _read_settings(folder)
+    settings = read_settings(folder)
     if isinstance(settings.method, IFasConfig):
         judge: Any = IFas.load(folder)
     else:
@@ -77,13 +77,12 @@ def load_judge(folder: Path) -> tuple[TrainConfig, Any]:
     return settings, judge.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def make_batch(judge: Any, items: Sequence[Item]) -> dict[str, Tensor]:  # noqa: ANN401 - a Judge and a module
-    """Return a batch as a judge takes it, where the judge is."""
-    device = next(judge.parameters()).device
-    return {name: tensor.to(device) for name, tensor in judge.collate(items).items()}
+def read_settings(folder: Path) -> TrainConfig:
+    """Return the settings of the training that a model folder came of.
 
-
-def _read_settings(folder: Path) -> TrainConfig:
+    Raises:
+        ModelError: If the folder is not one that `train` wrote.
+    """
     try:
         return _TRAIN.validate_json((folder / SETTINGS).read_bytes())
     except (OSError, ValidationError) as error:

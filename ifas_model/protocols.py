@@ -113,6 +113,17 @@ def protocol_of(config: TrainConfig) -> Protocol:
     )
 
 
+def parts_of(config: TrainConfig) -> list[Parts]:
+    """Return what a training looks at: its sources, and what its weights are chosen by."""
+    rules = protocol_of(config)
+    chosen_by: dict[str, list[Parts]] = {
+        "last": [],
+        "best_on_dev": [rules.dev],
+        "best_on_test": [rules.targets],
+    }
+    return [rules.sources, *chosen_by[config.select]]
+
+
 def protocol(name: str, target: str | None = None) -> Protocol:
     """Return a protocol by its name.
 

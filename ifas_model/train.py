@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ import torch
 from pydantic import TypeAdapter
 
 from ifas_model import baselines, plugins
-from ifas_model.config import SETTINGS, FeaturesConfig, IFasConfig, TrainConfig
+from ifas_model.config import SETTINGS, TOWER, IFasConfig, PhaseConfig, TrainConfig
 from ifas_model.data import load_faces
 from ifas_model.errors import ConfigError
-from ifas_model.features import FeatureStore, hash_tower
+from ifas_model.features import FeatureStore, open_features, tower_of
+from ifas_model.judging import Item
 from ifas_model.lesson import Lesson, choose
 from ifas_model.model import IFas
-from ifas_model.phase import run_phase, steps_of
+from ifas_model.phase import SCALARS, WEIGHTS, PhaseTrainer, steps_of
 from ifas_model.protocols import protocol_of
+from ifas_model.scoring import dev_part, target_parts
+from ifas_model.selection import Exam, step_of
 
 _SETTINGS: TypeAdapter[TrainConfig] = TypeAdapter(TrainConfig)
 
@@ -51,39 +55,49 @@ def train(  # noqa: PLR0913 - every input by its name
 
     Returns:
         ``curve`` (losses by step), ``seconds`` (of all phases), ``samples``, ``steps``,
-        ``parameters`` and ``trained_parameters`` (in any phase).
+        ``selected_step`` (of the last phase, whose weights these are), ``parameters`` and
+        ``trained_parameters`` (in any phase).
 
     Raises:
         ConfigError: If I-FAS gets no language model.
         ModelError: If the features are another tower's.
-        ShardError: If the shards lack the protocol's sources.
+        ShardError: If the shards lack the protocol's sources, or what weights are chosen by.
     """
     pictures = scratch / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)  # of a run that was killed
     sources = protocol_of(config).sources
     faces = choose(load_faces(shards, sources, cache=pictures), config)
     judge = build(config, tower=tower, language=language, initial=initial)
-    store = _open_features(config, features, tower) if judge.needs_features else None
+    store = open_features(features, config.method, initial or tower)
+    places = np.random.default_rng([config.seed, 2]).permutation(len(faces))[:MAX_CONCLUDED]
+    told = Lesson(faces, config, store)
+    texts = [told.text(int(place)) for place in places]
+    exam = None if config.select == "last" else _exam(config, shards, pictures, store, texts)
     curve: list[dict[str, Any]] = []
     seconds = 0.0
     trained: set[str] = set()
     for number, phase in enumerate(config.phases):
+        is_last = number == len(config.phases) - 1
         lesson = Lesson(faces, config, store, phase.name)
-        points, spent = run_phase(judge, lesson, config, number, scratch / f"phase-{number}", logs)
-        curve += points
-        seconds += spent
+        judge.begin(phase.name)
+        place = scratch / f"phase-{number}"
+        trainer = PhaseTrainer(judge, lesson, config, number, place, exam if is_last else None)
+        history = trainer.run(None if logs is None else logs / f"{number}-{phase.name}")
+        points = [entry for entry in history if "loss" in entry]
+        curve += [_point(entry, phase, len(faces)) for entry in points]
+        seconds += points[-1]["seconds"]
         trained |= {name for name, p in judge.named_parameters() if p.requires_grad}
-    places = np.random.default_rng([config.seed, 2]).permutation(len(faces))[:MAX_CONCLUDED]
-    lesson = Lesson(faces, config, store)
-    judge.conclude([lesson.text(int(place)) for place in places])
+    judge.conclude(texts)
     judge.save_pretrained(out)
     plain = json.dumps(_SETTINGS.dump_python(config, mode="json"), indent=2, sort_keys=True)
     (out / SETTINGS).write_text(plain + "\n", "utf-8")
+    (out / TOWER).write_text(f"{tower_of(initial or tower)}\n", "utf-8")
     return {
         "curve": curve,
         "seconds": seconds,
         "samples": len(faces),
         "steps": sum(steps_of(phase, len(faces)) for phase in config.phases),
+        "selected_step": step_of(place / WEIGHTS),
         "parameters": sum(p.numel() for p in judge.parameters()),
         "trained_parameters": sum(
             p.numel() for name, p in judge.named_parameters() if name in trained
@@ -125,12 +139,25 @@ def build(
     return model
 
 
-def _open_features(config: TrainConfig, folder: Path | None, tower: Path) -> FeatureStore | None:
-    if folder is None or not isinstance(config.method, IFasConfig):
-        return None
-    store = FeatureStore(folder)
-    wanted = FeaturesConfig(
-        local_layer=config.method.local_layer, keep_class_token=config.method.keep_class_token
-    )
-    store.require(hash_tower(tower), wanted)
-    return store
+def _exam(
+    config: TrainConfig,
+    shards: Path,
+    pictures: Path,
+    store: FeatureStore | None,
+    texts: Sequence[Item],
+) -> Exam:
+    """Return what weights are chosen by, where they are not the last."""
+    held, rules = load_faces(shards, cache=pictures), protocol_of(config)
+    if config.select == "best_on_dev":
+        return Exam([dev_part(held, rules)], store, texts)
+    return Exam(list(target_parts(held, rules).values()), store, texts)
+
+
+def _point(entry: Mapping[str, Any], phase: PhaseConfig, faces: int) -> dict[str, Any]:
+    """Return a point of the curve."""
+    return {
+        "phase": phase.name,
+        "step": entry["step"],
+        "epoch": entry["step"] * phase.batch_size / faces,
+        **{name: entry.get(name) for name in SCALARS},
+    }

@@ -41,6 +41,7 @@ def test_training_is_the_papers_by_default() -> None:
     assert TrainConfig().answer == "judgment+interpretation"
     assert TrainConfig().protocol == "protocol2"
     assert TrainConfig().max_samples is None
+    assert TrainConfig().select == "last"
 
 
 def test_the_model_is_the_papers_by_default() -> None:
@@ -108,6 +109,8 @@ def test_a_method_is_known_by_its_name(kind: type) -> None:
         (lambda: PhaseConfig(warmup_fraction=1.5), "less than or equal to 1"),
         (lambda: LossConfig(alpha=1.1), "less than or equal to 1"),
         (lambda: TrainConfig(max_samples=1), "greater than or equal to 2"),
+        (lambda: TrainConfig(select="best"), "Input should be 'last', 'best_on_dev' or"),
+        (lambda: TrainConfig(select_every=0), "greater than or equal to 1"),
         (lambda: TrainConfig(seed=-1), "greater than or equal to 0"),
         (lambda: EvaluateConfig(fixed_threshold=2), "less than or equal to 1"),
     ],

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter
 from ifas_model import results
 from ifas_model.config import (
     SETTINGS,
+    TOWER,
     ConnectorConfig,
     EvaluateConfig,
     FeaturesConfig,
@@ -27,7 +29,7 @@ from ifas_model.config import (
 from ifas_model.data import Faces, load_faces
 from ifas_model.errors import ModelError, ShardError
 from ifas_model.evaluate import evaluate
-from ifas_model.features import compute
+from ifas_model.features import compute, hash_tower
 from ifas_model.predict import load_judge, predict
 from ifas_model.protocols import ELEVEN
 from ifas_model.shards import SHARD_SCHEMA
@@ -106,6 +108,7 @@ def save(tmp_path_factory, tower_folder, language_folder):
         build(config, tower=tower_folder, language=language_folder).save_pretrained(folder)
         plain = TypeAdapter(TrainConfig).dump_python(config, mode="json")
         (folder / SETTINGS).write_text(json.dumps(plain))
+        (folder / TOWER).write_text(hash_tower(tower_folder) + "\n")
         return folder
 
     return write
@@ -307,6 +310,17 @@ def test_features_of_another_layer_or_another_split_are_refused(
     compute(config, tower=tower_folder, shards=[shards], out=tmp_path / "a")
     with pytest.raises(ModelError, match="Features must hold 'msu_mfsd/t"):
         evaluate(CONFIG, **given)
+
+
+def test_features_of_another_tower_are_refused(ifas, shards, tower_folder, tmp_path):
+    store = compute(FeaturesConfig(), tower=tower_folder, shards=[shards], out=tmp_path / "f")
+    other = shutil.copytree(ifas, tmp_path / "other")
+    for told in ("0" * 64, None):  # of another tower, and of none that is known
+        (other / TOWER).unlink() if told is None else (other / TOWER).write_text(told)
+        with pytest.raises(ModelError, match=r"`tower` of the features must be '.+', but is '"):
+            evaluate(
+                CONFIG, model=other, shards=shards, out=tmp_path / "out", features=store.folder
+            )
 
 
 def test_results_rest_on_the_scores_that_are_told(done):

@@ -10,9 +10,10 @@ import pytest
 from ifas_model import metrics
 from ifas_model.config import EvaluateConfig, PhaseConfig, TrainConfig, VitConfig
 from ifas_model.data import Faces
-from ifas_model.figures import Judgments, judge_all, score_table
+from ifas_model.figures import judge_all, score_table
 from ifas_model.protocols import Protocol, protocol
 from ifas_model.results import SCORE_SCHEMA, Result, load, save
+from ifas_model.scoring import Judgments
 from ifas_model.vocabulary import Split
 
 SETTINGS = TrainConfig(
@@ -210,17 +211,14 @@ def test_results_are_read_back_strictly_as_they_were(found, tmp_path) -> None:
     assert load(tmp_path / "results.json") == found
 
 
+@pytest.mark.parametrize("policy", ["best_on_dev", "best_on_test"])
+def test_results_name_how_weights_were_chosen(policy, judged) -> None:
+    found = judge_all(CONFIG, replace(SETTINGS, select=policy), RULES, judged, INPUTS)
+    assert {one.checkpoint_policy for one in found} == {policy}
+
+
 def test_without_resamplings_there_are_no_intervals(judged) -> None:
     assert judge(judged, replace(CONFIG, bootstrap=0))[0].intervals == {}
-
-
-def test_the_surest_margins_are_probabilities_too(judged) -> None:
-    sure = replace(judged["siw"], margin=np.array([-2000.0, -800, -30, 0, 30, 800, 2000]))
-    assert sure.p_yes[3] == 0.5
-    assert (sure.p_yes[0], sure.p_yes[-1]) == (0.0, 1.0)
-    assert 0 < sure.p_yes[2] < 1e-12
-    assert 1e-12 > 1 - sure.p_yes[4] > 0
-    assert np.all(np.diff(sure.p_yes) >= 0)
 
 
 def test_scores_are_told_by_face_in_the_order_of_the_faces(judged) -> None:

@@ -26,6 +26,7 @@ from ifas_model.config import (
 )
 from ifas_model.model import IFas
 from ifas_model.phase import PhaseTrainer, steps_of
+from ifas_model.selection import Exam
 from ifas_model.train import train
 
 CONNECTOR = ConnectorConfig(dim=16, num_queries=4, num_blocks=1, num_heads=2, dropout=0.2)
@@ -133,6 +134,78 @@ def test_a_baseline_that_is_killed_ends_as_an_undisturbed_one(train_tiny, kill, 
     with pytest.raises(KilledError):
         train_tiny(config, "killed")
     assert_same(undisturbed, train_tiny(config, "killed"))
+
+
+# weights that are chosen
+
+
+def chaotic(judge):
+    """Return a mark that every change of a weight changes, and that no later step tends to beat."""
+    return float(sum(p.detach().double().abs().sum() for p in judge.parameters()) * 1e4 % 1)
+
+
+@pytest.fixture
+def marks(monkeypatch):
+    """Marks and weights of all looks; the exam is sat, and its mark then replaced."""
+    found = []
+    plain = Exam.mark
+
+    def mark(self, judge):
+        assert 0 <= plain(self, judge) <= 1
+        found.append((chaotic(judge), {k: v.clone() for k, v in judge.state_dict().items()}))
+        return found[-1][0]
+
+    monkeypatch.setattr(Exam, "mark", mark)
+    return found
+
+
+CHOSEN = replace(CONFIG, select="best_on_dev", select_every=2, log_every=1)
+CAPTIONS = replace(
+    CHOSEN,
+    method=FlipConfig(text="captions", hidden_dim=16, view_dim=8),
+    phases=(PhaseConfig(steps=5, batch_size=6, learning_rate=1e-3),),
+)
+"""Must conclude before it is marked."""
+
+
+@pytest.mark.parametrize("config", [CHOSEN, CAPTIONS], ids=["ifas", "flip"])
+def test_a_phase_ends_with_the_best_weights_and_looks_disturb_nothing(train_tiny, marks, config):
+    done, weights = train_tiny(config, "chosen")
+    looks = [2, 4, 5]  # of the last phase alone, its end among them
+    best = max(range(3), key=lambda look: marks[look][0])
+    assert len(marks) == len(looks)
+    assert done["selected_step"] == looks[best]
+    assert [n for n in weights if not torch.equal(weights[n], marks[best][1][n])] == []
+    last, unlooked = train_tiny(replace(config, select="last"), "last")
+    assert last["selected_step"] == 5
+    assert last["curve"] == done["curve"]
+    assert [n for n in unlooked if not torch.equal(unlooked[n], marks[2][1][n])] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("ifas_model.phase.PhaseTrainer.compute_loss", 11),
+        ("ifas_model.phase.PhaseTrainer.compute_loss", 17),
+        ("ifas_model.selection.save_model", 0),
+        ("ifas_model.phase.shutil.copyfile", 0),
+        ("ifas_model.model.IFas.save_pretrained", 0),
+    ],
+)
+def test_a_run_killed_around_a_look_chooses_as_an_undisturbed_one(
+    train_tiny, marks, kill, name, number
+):
+    config = replace(CHOSEN, select_every=1)
+    undisturbed = train_tiny(config, "undisturbed")
+    kill(name, number)
+    with pytest.raises(KilledError):
+        train_tiny(config, "killed")
+    assert_same(undisturbed, train_tiny(config, "killed"))
+
+
+def test_a_phase_looks_once_an_epoch_unless_it_is_told(train_tiny, marks):
+    train_tiny(replace(CHOSEN, phases=(replace(MAIN, steps=5),), select_every=None))
+    assert len(marks) == 2  # at step 4, when 32 of 30 faces were seen, and at the end
 
 
 SCRIPT = """

@@ -12,7 +12,8 @@ from ifas_model import predict as module
 from ifas_model.config import SETTINGS, ConnectorConfig, IFasConfig, TrainConfig, VitConfig
 from ifas_model.errors import ModelError
 from ifas_model.judging import Item
-from ifas_model.predict import load_judge, make_batch, predict
+from ifas_model.predict import load_judge, predict
+from ifas_model.scoring import make_batch
 from ifas_model.train import build
 
 CONNECTOR = ConnectorConfig(dim=16, num_queries=4, num_blocks=1, num_heads=2, initial_std=1.0)

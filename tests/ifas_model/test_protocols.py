@@ -4,7 +4,15 @@ import pytest
 
 from flows.settings import DATASETS
 from ifas_model.config import OwnDatasets, TrainConfig
-from ifas_model.protocols import ELEVEN, LETTERS, PROTOCOLS, Protocol, protocol, protocol_of
+from ifas_model.protocols import (
+    ELEVEN,
+    LETTERS,
+    PROTOCOLS,
+    Protocol,
+    parts_of,
+    protocol,
+    protocol_of,
+)
 from ifas_model.vocabulary import Split
 
 LEAVING_ONE_OUT = ("protocol1", "protocol1_with_celeba")
@@ -142,3 +150,11 @@ def test_ones_own_datasets_have_no_target_beside_them() -> None:
 def test_settings_of_no_protocol_are_refused_with_all_names() -> None:
     with pytest.raises(ValueError, match=r"protocol2, custom, but is 'protocol3'\."):
         protocol_of(TrainConfig(protocol="protocol3"))
+
+
+@pytest.mark.parametrize(
+    ("select", "more"), [("last", []), ("best_on_dev", [OWN.dev]), ("best_on_test", [OWN.test])]
+)
+def test_a_training_looks_at_what_teaches_and_at_what_its_weights_are_chosen_by(select, more):
+    config = TrainConfig(protocol="custom", own=OWN, select=select)
+    assert parts_of(config) == [OWN.train, *more]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ifas_model.config import (
+    TOWER,
     ConnectorConfig,
     FeaturesConfig,
     IFasConfig,
@@ -19,7 +20,7 @@ from ifas_model.config import (
     VitConfig,
 )
 from ifas_model.errors import ConfigError, ModelError, ShardError
-from ifas_model.features import compute
+from ifas_model.features import compute, hash_tower
 from ifas_model.lesson import Lesson
 from ifas_model.model import IFas
 from ifas_model.phase import PhaseTrainer
@@ -64,7 +65,7 @@ def test_a_run_leaves_a_model_that_has_learnt_and_tells_of_it(
     assert done["curve"][-1]["epoch"] == 30 * 8 / 30
     assert done["curve"][-1]["judgment"] < 0.5 * done["curve"][0]["judgment"]
     assert done["curve"][-1]["interpretation"] < 0.5 * done["curve"][0]["interpretation"]
-    assert (done["samples"], done["steps"]) == (30, 30)
+    assert (done["samples"], done["steps"], done["selected_step"]) == (30, 30, 30)
     assert 0 < done["seconds"] < 60
     assert done["parameters"] == sum(p.numel() for p in model.parameters())
     trained = [*model.connector.parameters(), *model.language.parameters()]
@@ -119,7 +120,7 @@ def test_an_align_phase_learns_captions_and_no_judgment(train_tiny, monkeypatch)
 
 def test_phases_follow_each_other_and_are_counted_together(train_tiny):
     done, both = train_tiny(CONFIG, "both")
-    assert done["steps"] == 9
+    assert (done["steps"], done["selected_step"]) == (9, 5)
     assert [(p["phase"], p["step"]) for p in done["curve"]] == [
         *(("align", step) for step in range(1, 5)),
         *(("main", step) for step in range(1, 6)),
@@ -231,6 +232,20 @@ def test_mirrored_views_are_taken_from_the_cache_too(
     train_tiny(replace(ALONE, flip=False), "plain", features=out)
     with pytest.raises(ModelError, match=r"must hold '.+' mirrored, but do not"):
         train_tiny(ALONE, "mirrored", features=out)
+
+
+def test_a_model_folder_names_the_tower_that_its_features_must_be_of(
+    train_tiny, features, tower_folder, language_folder, tmp_path
+):
+    train_tiny(ALONE)
+    named = (tmp_path / "run" / "out" / TOWER).read_text()
+    assert named == f"{hash_tower(tower_folder)}\n"
+    given = {"language": None, "initial": tmp_path / "run" / "out", "features": features}
+    train_tiny(ALONE, "on", **given)
+    assert (tmp_path / "on" / "out" / TOWER).read_text() == named
+    (tmp_path / "run" / "out" / TOWER).write_text("0" * 64)
+    with pytest.raises(ModelError, match="`tower` of the features must be '0000"):
+        train_tiny(ALONE, "off", **given)
 
 
 def test_features_of_other_settings_are_refused(train_tiny, features):

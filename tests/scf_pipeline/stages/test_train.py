@@ -17,7 +17,8 @@ from scf_pipeline.steps import plan, step
 from scf_pipeline.store import Artifact
 from scf_pipeline.verify import verify
 
-NOTES = {"curve", "seconds", "samples", "steps", "parameters", "trained_parameters"}
+NOTES = {"curve", "seconds", "samples", "steps", "selected_step"}
+NOTES |= {"parameters", "trained_parameters"}
 
 
 @pytest.fixture
