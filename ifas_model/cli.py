@@ -32,6 +32,9 @@ Shards = Annotated[Path, typer.Argument(help="Shard folder, as `scf shard` write
 Model = Annotated[Path, typer.Argument(help="Model folder, as `ifas train` writes it.")]
 Out = Annotated[Path, typer.Option(help="Folder to write to.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.")]
+Features = Annotated[
+    Path | None, typer.Option(help="Folder that keeps the frozen tower's features.")
+]
 
 
 @app.command("train")
@@ -43,9 +46,7 @@ def train_(
         Path | None, typer.Option(help="OPT folder with its tokenizer; I-FAS needs it.")
     ] = None,
     config: ConfigFile = None,
-    features: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the frozen tower's features.")
-    ] = None,
+    features: Features = None,
 ) -> None:
     """Train a model: shards -> weights. A killed run goes on when the command is given again.
 
@@ -74,6 +75,10 @@ def evaluate_(
     shards: Shards,
     out: Out,
     config: ConfigFile = None,
+    features: Features = None,
+    tower: Annotated[
+        Path | None, typer.Option(help="CLIP folder of the model; --features needs it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")] = False,
 ) -> None:
     """Judge the targets of the model's protocol: weights + shards -> results.json.
@@ -86,12 +91,19 @@ def evaluate_(
 
         made = build(EvaluateConfig, config)
         require_model(model)
+        if features is not None:
+            fix = "Name the folder that `ifas train` was given, or leave out --features."
+            require_checkpoint(tower, "--tower", fix=fix)
         folder = run_folder(made, out, RESULTS, shards=shards, checkpoints={"model": model})
         if not folder.is_done:
             from ifas_model.evaluate import evaluate
 
-            place = folder.work("made")
-            evaluate(made, model=model, shards=shards, out=place)
+            place, kept = folder.work("made"), None
+            if features is not None and tower is not None:
+                from ifas_model.evaluate import keep_features
+
+                kept = keep_features(model, tower=tower, shards=shards, cache=features)
+            evaluate(made, model=model, shards=shards, out=place, features=kept)
             folder.finish(place)
         found = folder.read(results.load)
         say(to_text(found))
@@ -101,7 +113,7 @@ def evaluate_(
 @app.command("predict")
 def predict_(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Face crops.")],
+    images: Annotated[list[Path], typer.Argument(help="Face crops.")],
 ) -> None:
     """Judge face crops: one JSON line for each, in their order.
 
@@ -134,39 +146,25 @@ def teach(
     """Train in the scratch of a run folder, then move the weights out of it."""
     from ifas_model.train import train
 
-    place = folder.work("made")
+    tower, place, kept = checkpoints["tower"], folder.work("made"), None
+    if cache is not None and config.method.method == "ifas":
+        from ifas_model.features import cached, features_of
+        from ifas_model.protocols import parts_of
+
+        wanted = features_of(config.method, parts_of(config), flip=config.flip)
+        kept = cached(wanted, tower=tower, shards=[shards], cache=cache).folder
     done = train(
         config,
         shards=shards,
-        tower=checkpoints["tower"],
+        tower=tower,
         language=checkpoints.get("language"),
         out=place,
         scratch=folder.work("checkpoints"),
-        features=features_of(config, cache, shards=shards, tower=checkpoints["tower"]),
+        features=kept,
         logs=folder.path / "logs",
     )
     (place / TRAINING).write_text(json.dumps(done), encoding="utf-8")
     folder.finish(place)
-
-
-def features_of(
-    config: TrainConfig, cache: Path | None, *, shards: Path, tower: Path
-) -> Path | None:
-    """Return the folder of the features that a run learns from, computed unless they are kept."""
-    if cache is None or config.method.method != "ifas":
-        return None
-    from ifas_model.config import FeaturesConfig
-    from ifas_model.features import cached
-    from ifas_model.protocols import protocol_of
-
-    sources = protocol_of(config).sources
-    wanted = FeaturesConfig(
-        local_layer=config.method.local_layer,
-        keep_class_token=config.method.keep_class_token,
-        flip=config.flip,
-        splits=tuple(sorted({split for splits in sources.values() for split in splits})),
-    )
-    return cached(wanted, tower=tower, shards=[shards], cache=cache).folder
 
 
 def build(kind: Any, file: Path | None) -> Any:  # noqa: ANN401 - any config
@@ -249,7 +247,9 @@ def to_summary(file: Path) -> str:
 
 def to_text(results: Sequence[Result]) -> str:
     """Return AUC and HTER of each dataset as a table; a policy of the threshold is a column."""
-    policies = list(dict.fromkeys(name for one in results for name in one.rates))
+    from ifas_model.results import THRESHOLD_POLICIES
+
+    policies = [name for name in THRESHOLD_POLICIES if any(name in one.rates for one in results)]
     rows = [["dataset", "role", "AUC", *(f"HTER {name}" for name in policies)]]
     for one in results:
         rates = [one.rates.get(name) for name in policies]

@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import torch
 
 from ifas_model import results
-from ifas_model.config import EvaluateConfig
+from ifas_model.config import EvaluateConfig, IFasConfig
 from ifas_model.data import load_faces
-from ifas_model.features import FeatureStore, open_features
+from ifas_model.errors import ModelError
+from ifas_model.features import FeatureStore, cached, features_of, open_features, tower_of
 from ifas_model.figures import judge_all, score_table
 from ifas_model.model import IFas
-from ifas_model.predict import load_judge
+from ifas_model.predict import load_judge, read_settings
 from ifas_model.prompt import JUDGMENTS
 from ifas_model.protocols import protocol_of
 from ifas_model.results import RESPONSES, RESULTS, SCORES, Result
@@ -70,6 +71,35 @@ def evaluate(
     ]
     (out / RESPONSES).write_text(json.dumps(spoken, ensure_ascii=False, indent=1) + "\n", "utf-8")
     return found
+
+
+def keep_features(model: Path, *, tower: Path, shards: Path, cache: Path) -> Path | None:
+    """Return the folder of the features that a model is judged by, computed unless it is there.
+
+    Args:
+        model: Folder that `train` wrote.
+        tower: CLIP folder that it was trained with.
+        shards: Shard folder.
+        cache: As `features.cached` keeps it.
+
+    Returns:
+        Nothing for a baseline, which sees no features.
+
+    Raises:
+        ModelError: If the model was trained with another tower.
+    """
+    settings = read_settings(model)
+    if not isinstance(settings.method, IFasConfig):
+        return None
+    if tower_of(tower) != tower_of(model):
+        raise ModelError(
+            f"`--tower` must be what {model} was trained with, but {tower} is another.",
+            where="--tower",
+            fix="Name the folder that `ifas train` was given, or leave out --features.",
+        )
+    rules = protocol_of(settings)
+    wanted = features_of(settings.method, [rules.dev, rules.targets], flip=False)
+    return cached(wanted, tower=tower, shards=[shards], cache=cache).folder
 
 
 def respond(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor
 from ifas_model.config import TOWER, FeaturesConfig, IFasConfig, MethodConfig
 from ifas_model.data import Faces, load_faces
 from ifas_model.errors import ModelError, ShardError
+from ifas_model.protocols import Parts
 from ifas_model.vision import Features, load_pixels, load_tower, look
 
 INDEX, FACES = "index.json", "faces.txt"
@@ -146,6 +147,17 @@ def compute(
     return FeatureStore(out)
 
 
+def features_of(method: IFasConfig, parts: Iterable[Parts], *, flip: bool) -> FeaturesConfig:
+    """Return the settings of the features that a model is to see of some parts of datasets."""
+    splits = {split for part in parts for several in part.values() for split in several}
+    return FeaturesConfig(
+        local_layer=method.local_layer,
+        keep_class_token=method.keep_class_token,
+        flip=flip,
+        splits=tuple(sorted(splits)),
+    )
+
+
 def open_features(folder: Path | None, method: MethodConfig, tower: Path) -> FeatureStore | None:
     """Return the features of a folder, if there is one and the method can use them.
 
@@ -160,10 +172,7 @@ def open_features(folder: Path | None, method: MethodConfig, tower: Path) -> Fea
     if folder is None or not isinstance(method, IFasConfig):
         return None
     store = FeatureStore(folder)
-    wanted = FeaturesConfig(
-        local_layer=method.local_layer, keep_class_token=method.keep_class_token
-    )
-    store.require(tower_of(tower), wanted)
+    store.require(tower_of(tower), features_of(method, (), flip=False))
     return store
 
 

@@ -62,6 +62,11 @@ def _explain(kind: type, error: ValidationError, where: str | Path) -> ConfigErr
         what = (
             f"`{field}.{tag}` must be one of {context['expected_tags']}, but is {context['tag']!r}."
         )
+    elif first["type"] == "union_tag_not_found":
+        tag = first["ctx"]["discriminator"].strip("'")
+        words = ", ".join(repr(name) for name in _tags(owner, str(location[-1]), tag))
+        what = f"`{field}.{tag}` must be one of {words}, but is absent."
+        fix = f"Name the `{tag}` among the settings of `{field}`."
     elif first["type"] == "value_error":
         what = str(first["ctx"]["error"])
     else:
@@ -91,6 +96,12 @@ def _place(kind: Any, location: tuple[str | int, ...]) -> tuple[tuple[str | int,
             hint = get_type_hints(kind).get(step)
             choices = [k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k)]
     return tuple(steps), kind
+
+
+def _tags(owner: Any, field: str, tag: str) -> list[str]:  # noqa: ANN401 - a dataclass
+    """Return the words by which the dataclasses that a field may hold are known."""
+    choices = get_args(get_type_hints(owner)[field])
+    return [word for choice in choices for word in get_args(get_type_hints(choice)[tag])]
 
 
 def _is_meant(choice: Any, tag: str | int) -> bool:  # noqa: ANN401 - a dataclass

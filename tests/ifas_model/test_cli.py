@@ -129,6 +129,12 @@ def test_the_help_of_every_command_shows_an_example(name: str) -> None:
     assert f"Example: ifas {name} " in " ".join(done.stdout.split())
 
 
+def test_the_usage_of_predict_names_each_argument_once() -> None:
+    (usage,) = [line for line in ifas("predict", "--help").stdout.splitlines() if "Usage" in line]
+    assert usage.count("...") == 1
+    assert usage.lower().count("image") == 1
+
+
 def test_a_command_without_its_arguments_is_wrong_usage() -> None:
     assert ifas("train").exit_code == 2
     assert ifas("predict", "model").exit_code == 2
@@ -237,6 +243,17 @@ def test_an_unknown_setting_is_told_with_file_line_and_the_nearest(
     assert fix == "Did you mean alpha?"
 
 
+def test_a_method_without_its_name_is_answered_with_all_names(
+    command: list[object], trainer: Trainer, tmp_path: Path
+) -> None:
+    text = "seed: 1\nmethod:\n  loss: {alpha: 0.5}\n"
+    what, where, fix = refused(*command, *settings(tmp_path, text))
+    known = "'ifas', 'vit', 'vitaf', 'flip'"
+    assert what == f"`method.method` must be one of {known}, but is absent."
+    assert where == f"{tmp_path / 'settings.yaml'}:2: method"
+    assert fix == "Name the `method` among the settings of `method`."
+
+
 def test_an_unknown_protocol_is_told_with_its_line(
     command: list[object], trainer: Trainer, tmp_path: Path
 ) -> None:
@@ -326,6 +343,26 @@ def test_features_are_those_that_the_run_learns_from(
     assert Split.TRAIN in config.splits
     places = {"tower": tmp_path / "clip", "shards": [shards], "cache": tmp_path / "cache"}
     assert given == places
+
+
+def test_features_are_also_those_that_weights_are_chosen_by(
+    command: list[object],
+    trainer: Trainer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def cached(config: FeaturesConfig, **given: Any) -> SimpleNamespace:
+        asked.append(config.splits)
+        return SimpleNamespace(folder=tmp_path)
+
+    monkeypatch.setattr("ifas_model.features.cached", cached)
+    cache = ["--features", tmp_path / "cache"]
+    for number, select in enumerate(("last", "best_on_dev")):
+        command[command.index("--out") + 1] = tmp_path / str(number)
+        printed_by(*command, *cache, *settings(tmp_path, f"select: {select}\n"))
+    assert asked == [(Split.TRAIN,), (Split.TEST, Split.TRAIN)]
 
 
 def test_a_method_that_tunes_its_tower_computes_no_features(
@@ -418,8 +455,18 @@ def test_evaluating_prints_where_the_results_lie(
     assert {one.name for one in (tmp_path / "out").iterdir()} == {
         *("run.json", "results.json", "responses.json")
     }
-    given = {"config": EvaluateConfig(), "model": model, "shards": shards}
+    given = {"config": EvaluateConfig(), "model": model, "shards": shards, "features": None}
     assert evaluator.given == [given]
+
+
+def test_features_to_judge_by_need_their_tower(
+    evaluator: Evaluator, checkpoint: Callable[[str], Path], shards: Path, tmp_path: Path
+) -> None:
+    command = ["evaluate", checkpoint("model"), shards, "--out", tmp_path / "out"]
+    what, where, _ = refused(*command, "--features", tmp_path / "cache")
+    assert what == "`--tower` must name a folder with a config.json, but is absent."
+    assert where == "--tower"
+    assert evaluator.given == []
 
 
 def test_evaluating_prints_the_results_as_json(
@@ -439,6 +486,13 @@ def test_a_table_tells_of_each_dataset_and_policy(
         ["siw", "target", "0.8750", "0.1875", "0.5000"],
         ["celeba_spoof", "source", "1.0000", "0.1875", "0.5000"],
     ]
+
+
+def test_policies_stand_in_one_order_whatever_a_result_names_first() -> None:
+    names = ["fixed", "eer_on_dev", "eer_on_test"]
+    mixed = replace(RESULT, rates={name: rates(0.5, 0.25) for name in names})
+    header = cli.to_text([mixed]).splitlines()[0].split()
+    assert [word for word in header if word in names] == ["eer_on_test", "eer_on_dev", "fixed"]
 
 
 def test_a_policy_that_a_dataset_lacks_is_a_dash() -> None:
@@ -621,3 +675,17 @@ def test_shards_become_a_model(world: Path, tmp_path: Path) -> None:
     assert ".scratch" not in kept
     assert json.loads((Path(model) / "training.json").read_text())["steps"] == 3
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+    judge = ["evaluate", model, world / "shards"]
+    (plain,) = printed_by(*judge, "--out", tmp_path / "pictures")
+    cache = ["--features", tmp_path / "cache", "--tower"]
+    (fast,) = printed_by(*judge, "--out", tmp_path / "features", *cache, world / "clip")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    ours, theirs = (results.load(Path(path)) for path in (fast, plain))
+    assert [one.auc for one in ours] == pytest.approx([one.auc for one in theirs], abs=1e-6)
+    what, where, _ = refused(*judge, "--out", tmp_path / "other", *cache, world / "opt")
+    assert (
+        what == f"`--tower` must be what {model} was trained with, but {world / 'opt'} is another."
+    )
+    assert where == "--tower"
+    assert len(list((tmp_path / "cache").iterdir())) == 2

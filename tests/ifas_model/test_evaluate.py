@@ -28,8 +28,8 @@ from ifas_model.config import (
 )
 from ifas_model.data import Faces, load_faces
 from ifas_model.errors import ModelError, ShardError
-from ifas_model.evaluate import evaluate
-from ifas_model.features import compute, hash_tower
+from ifas_model.evaluate import evaluate, keep_features
+from ifas_model.features import FeatureStore, compute, hash_tower
 from ifas_model.predict import load_judge, predict
 from ifas_model.protocols import ELEVEN
 from ifas_model.shards import SHARD_SCHEMA
@@ -321,6 +321,18 @@ def test_features_of_another_tower_are_refused(ifas, shards, tower_folder, tmp_p
             evaluate(
                 CONFIG, model=other, shards=shards, out=tmp_path / "out", features=store.folder
             )
+
+
+def test_features_that_are_kept_are_those_of_what_is_judged(
+    ifas, vit, shards, tower_folder, tmp_path
+):
+    given = {"tower": tower_folder, "shards": shards, "cache": tmp_path}
+    folder = keep_features(ifas, **given)
+    index = FeatureStore(folder).index
+    assert (index["flip"], index["splits"]) == (False, ["dev", "test", "train"])  # of eleven
+    assert keep_features(ifas, **given) == folder
+    assert keep_features(vit, **given) is None
+    assert [one.name for one in tmp_path.iterdir()] == [folder.name]
 
 
 def test_results_rest_on_the_scores_that_are_told(done):
