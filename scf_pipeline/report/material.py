@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,9 @@ from scf_pipeline.errors import ArtifactError
 from scf_pipeline.files import read_sealed
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.store import Artifact
+
+TUNED = re.compile(r"finetune(?:-(.+))?-[0-9a-f]{8}")
+"""Folder that a flow's step of fine-tuning writes: its name, if it has one of its own."""
 
 RESULTS, TRAINING, RESPONSES = "results.json", "training.json", "responses.json"
 """Files of an evaluation."""
@@ -119,18 +123,18 @@ class Strand:
         return next(iter([*models, *tuned]), None)
 
     def _titles(self, models: Sequence[str]) -> dict[str, str]:
+        """Return what each C_S is called: after the step of the flow that tuned it."""
         if len(models) == 1:
             return {models[0]: "C_S"}
-        filtered = {one.name: one for one in self.of("filter")}
-        tuned = {captioners.find(str(one.path)).name: one for one in self.of("finetune")}
+        steps = {
+            captioners.find(str(one.path)).name: TUNED.fullmatch(one.path.name)
+            for one in self.of("finetune")
+        }
         titles: dict[str, str] = {}
         for number, model in enumerate(models, start=1):
-            taught = filtered.get(_input(tuned[model], "captions")) if model in tuned else None
-            live = (
-                [n for n, tally in taught.counts.datasets.items() if tally.live] if taught else []
-            )
-            told = f", taught by {live[0] if len(live) == 1 else f'{len(live)} datasets'}"
-            titles[model] = f"C_S {number}{told if live else ''}"
+            step = steps.get(model)
+            told = f"C_S ({step[1]})" if step and step[1] else "C_S" if step else f"C_S {number}"
+            titles[model] = told if told not in titles.values() else f"C_S {number}"
         return titles
 
 

@@ -1,7 +1,11 @@
 """Artifacts find each other by the names in their manifests."""
 
+from collections import namedtuple
+from dataclasses import replace
+
 import pytest
 
+from scf_pipeline import captioners
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.report.material import Evaluation, Material, read_evaluations, read_json
 from scf_pipeline.settings import Settings
@@ -68,6 +72,24 @@ def test_several_spoof_aware_captioners_are_told_apart(material, curated) -> Non
     other.manifest["inputs"]["model"] = "blip2@third"
     (strand,) = material(curation=(*curated, other)).strands()
     assert [one.title for one in strand.captioners()] == ["C_G", "C_S 1", "C_S 2"]
+
+
+def test_captioners_that_a_flow_tuned_are_called_after_its_steps(
+    material, curated, monkeypatch
+) -> None:
+    aware = next(one for one in curated if one.manifest["inputs"].get("model") == "blip2@aware")
+    mixed = type(aware)(aware.path, aware.manifest | {"inputs": dict(aware.manifest["inputs"])})
+    mixed.manifest["inputs"]["model"] = "blip2@mixed"
+    names = {"finetune-1a2b3c4d": "blip2@aware", "finetune-mixed-5e6f7a8b": "blip2@mixed"}
+    tuned = [
+        type(aware)(aware.path.parent / folder, aware.manifest | {"stage": "finetune"})
+        for folder in names
+    ]
+    model = namedtuple("model", "name")
+    known = {str(one.path): model(names[one.path.name]) for one in tuned}
+    monkeypatch.setattr(captioners, "find", known.__getitem__)
+    strand = replace(material(curation=curated).strands()[0], artifacts=(*curated, mixed, *tuned))
+    assert [one.title for one in strand.captioners()] == ["C_G", "C_S", "C_S (mixed)"]
 
 
 def test_two_worlds_of_one_name_are_numbered(material, curated, tmp_path, curate_world) -> None:
