@@ -14,6 +14,8 @@ import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
 from ray.data import ActorPoolStrategy, DataContext
+from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
+from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from scf_pipeline import errors
@@ -27,6 +29,9 @@ warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
 
 RETRIES = 3
 """How often a dead worker or a lost part is tried again."""
+
+_PATIENCE_S = 30.0
+"""Most seconds to wait for Ray Data's thread when a stage ends; it needs a tenth of a second."""
 
 _DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError)
 """What Ray raises for a worker that died once too often."""
@@ -58,6 +63,8 @@ class RayEngine:
     ) -> Iterator[int]:
         """Yield part numbers as they finish; a slow part does not hold back the rest.
 
+        However it ends, by an error or because the caller closes it early, its actors are killed.
+
         Raises:
             ScfError: The expected failure of a part, as its worker raised it; a `StageError` if a
                 part kills every worker that tries it.
@@ -77,6 +84,8 @@ class RayEngine:
             max_restarts=RETRIES,  # by default Ray restarts a dead actor for ever
             max_task_retries=RETRIES,
         )
+        executor = _Executor(done.context, done.get_dataset_id())
+        done._create_executor = lambda: executor  # type: ignore[method-assign]  # noqa: SLF001 - there is no other way
         try:
             for row in done.iter_rows():
                 if row["error"]:
@@ -88,6 +97,8 @@ class RayEngine:
                 where=f"one of {len(todo)} parts",
                 fix="Give the workers more memory, or smaller parts; finished parts are kept.",
             ) from error
+        finally:
+            executor.end()
 
     def call(self, function: Callable[..., T], resources: Resources, **arguments: object) -> T:
         """Run one task on one worker; see `Engine.call`.
@@ -110,6 +121,28 @@ class RayEngine:
         if error is not None:
             raise error
         return result
+
+
+class _Executor(StreamingExecutor):
+    """Runs one stage for Ray Data, and kills the stage's actors when it ends.
+
+    Ray Data only drops its handles of them. The traceback of an error holds handles too, often in
+    a cycle that is not collected for hours; all the while the actor keeps its CPU, for which a
+    later stage may wait for ever.
+    """
+
+    def shutdown(self, force: bool, exception: Exception | None = None) -> None:  # noqa: ARG002 - Ray Data passes False
+        """Stop, and kill the actors; only the first call does anything."""
+        super().shutdown(force=True, exception=exception)
+
+    def end(self) -> None:
+        """Shut down, and kill what the scheduling thread started while that went on."""
+        self.shutdown(force=True)
+        if self.is_alive():
+            self.join(_PATIENCE_S)
+        for operator in self._topology or ():
+            if isinstance(operator, ActorPoolMapOperator):
+                operator._actor_pool.shutdown(force=True)  # noqa: SLF001 - there is no other way
 
 
 class _Worker:

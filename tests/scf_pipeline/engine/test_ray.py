@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from _thread import interrupt_main
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +92,40 @@ def refuse(kind: type[Exception]) -> None:
 
 def divide() -> None:
     raise ZeroDivisionError("by nought")
+
+
+def make_slow(folder: Path, fail: Callable[[], None]) -> Kernel:
+    """Part 0 takes as long as it may; another one fails while part 0 is worked on."""
+
+    def kernel(rows: pa.Table) -> pa.Table:
+        if rows["n"][0].as_py() == 0:
+            (folder / "begun").touch()
+            time.sleep(600)
+        wait_for((folder / "begun").exists)
+        fail()
+        return rows
+
+    return kernel
+
+
+def wait_for(claim: Callable[[], bool], patience_s: float = 60) -> None:
+    end = time.monotonic() + patience_s
+    while not claim():
+        assert time.monotonic() < end, f"{claim} did not become true within {patience_s} s"
+        time.sleep(0.02)
+
+
+def all_cpus_are_free() -> bool:
+    import ray
+
+    return ray.available_resources().get("CPU") == 2
+
+
+def start(function: Callable[..., None], *arguments: object) -> threading.Thread:
+    """Run a function in a thread that keeps no process alive."""
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
+    thread.start()
+    return thread
 
 
 # map_parts
@@ -210,12 +246,71 @@ def test_two_stages_share_the_cluster(ray_engine: Engine, tmp_path: Path) -> Non
     def work(name: str) -> None:
         done[name] = sorted(run(ray_engine, make_square, parts(3), tmp_path / name))
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b")]
+    threads = [start(work, name) for name in ("a", "b")]
     for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        thread.join(timeout=120)
     assert done == {"a": [0, 1, 2], "b": [0, 1, 2]}
+
+
+def test_a_stage_that_finished_frees_its_workers(ray_engine: Engine, tmp_path: Path) -> None:
+    run(ray_engine, make_square, parts(3), tmp_path)
+    wait_for(all_cpus_are_free, patience_s=30)
+
+
+@pytest.mark.parametrize(
+    ("fail", "kind"),
+    [(partial(refuse, StageError), StageError), (divide, Exception)],
+)
+def test_a_stage_that_failed_frees_its_workers_while_its_error_is_held(
+    ray_engine: Engine, tmp_path: Path, fail: Callable[[], None], kind: type[Exception]
+) -> None:
+    with pytest.raises(kind) as held:
+        run(ray_engine, partial(make_slow, tmp_path, fail), parts(6), tmp_path)
+    wait_for(all_cpus_are_free, patience_s=30)
+    assert held.tb is not None
+
+
+def test_a_stage_that_is_closed_early_frees_its_workers(ray_engine: Engine, tmp_path: Path) -> None:
+    make = partial(make_slow, tmp_path, lambda: None)
+    done = ray_engine.map_parts(make, parts(6), partial(write, tmp_path), ONE)
+    assert next(done) != 0
+    done.close()
+    wait_for(all_cpus_are_free, patience_s=30)
+
+
+def test_a_stage_that_is_interrupted_frees_its_workers(ray_engine: Engine, tmp_path: Path) -> None:
+    def interrupt() -> None:
+        wait_for((tmp_path / "begun").exists)
+        interrupt_main()
+
+    start(interrupt)
+    with pytest.raises(KeyboardInterrupt) as held:
+        run(ray_engine, partial(make_slow, tmp_path, lambda: None), parts(1), tmp_path)
+    wait_for(all_cpus_are_free, patience_s=30)
+    assert held.tb is not None
+
+
+def test_a_stage_that_ends_leaves_the_workers_of_another_alone(ray_engine, tmp_path: Path) -> None:
+    def make_waiting() -> Kernel:
+        def kernel(rows: pa.Table) -> pa.Table:
+            (tmp_path / f"worker-{os.getpid()}").touch()
+            wait_for((tmp_path / "ended").exists)
+            return rows
+
+        return kernel
+
+    def work() -> None:
+        done.extend(run(ray_engine, make_waiting, parts(1), tmp_path / "a"))
+
+    done: list[int] = []
+    other = start(work)
+    wait_for(lambda: any(tmp_path.glob("worker-*")))
+    with pytest.raises(StageError):
+        run(ray_engine, partial(make_failing, 0, partial(refuse, StageError)), parts(1), tmp_path)
+    (tmp_path / "ended").touch()
+    other.join(timeout=120)
+    assert done == [0]
+    assert len(list(tmp_path.glob("worker-*"))) == 1
 
 
 # call
