@@ -39,10 +39,10 @@ arch: .venv/.dev ## check who imports whom
 check: lint types arch ## lint, types and arch
 
 test: .venv/.dev ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not weights and not data"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not slow and not gpu and not weights and not data"
 
 test-all: .venv/.dev ## run the slow tests as well
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not weights and not data"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not gpu and not weights and not data"
 
 bench: .venv/.dev ## measure speed, side by side
 	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
