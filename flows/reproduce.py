@@ -139,7 +139,7 @@ def small_training(epochs: float, max_samples: int | None) -> TrainConfig:
     That model is C_G's and learns as well: frozen, it answers "Yes" and "No" to nobody.
     """
     method = IFasConfig(
-        connector=ConnectorConfig(dim=128, num_queries=8, num_blocks=2, num_heads=4),
+        connector=ConnectorConfig(dim=128, num_queries=8, num_blocks=2, num_heads=4, dropout=0.3),
         language_training="full",
         prompt="{question}",
         loss=LossConfig(alpha=0.5),
@@ -192,21 +192,22 @@ MINIATURE = miniature(
 """A first result."""
 
 MINIATURE_FULL = miniature(
-    world=WorldConfig(scale="default", seed=1),
+    world=WorldConfig(scale="full", seed=2),
     corpus=GenericConfig(),
     captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
     towers=both_towers(large=2_000, base=1_000),
     finetune=small_finetune(steps=300),
-    full=small_training(epochs=4, max_samples=None),
-    baselines=small_baselines(epochs=4, max_samples=None),
+    full=small_training(epochs=1.5, max_samples=None),
+    baselines=small_baselines(epochs=1.5, max_samples=None),
     seeds=(0, 1, 2, 3, 4),
 )
 """For claims: a world seed that no choice was made on."""
 
 MINIATURE_EASY = replace(
-    MINIATURE_FULL, world=step(WorldConfig(scale="default", difficulty="easy", seed=1))
+    MINIATURE_FULL,
+    world=step(WorldConfig(scale="full", difficulty="easy", shortcut_share=0.1, seed=2)),
 )
-"""The same models where the cues of attacks are plain to see."""
+"""The same models where the cues of attacks are plain to see, and the source has few shortcuts."""
 
 SMOKE = reproduce(
     (

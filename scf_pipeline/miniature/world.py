@@ -42,12 +42,12 @@ SOURCE = "celeba_spoof"
 SOURCE_BUDGETS: dict[Scale, Budget] = {
     "smoke": Budget(train=160, dev=0, test=60, attack_share=0.55),
     "default": Budget(train=1300, dev=0, test=300, attack_share=0.55),
-    "full": Budget(train=3900, dev=0, test=900, attack_share=0.55),
+    "full": Budget(train=3900, dev=0, test=300, attack_share=0.55),
 }
 BUDGETS: dict[Scale, Budget] = {
     "smoke": Budget(train=14, dev=6, test=20),
     "default": Budget(train=70, dev=30, test=100),
-    "full": Budget(train=210, dev=90, test=300),
+    "full": Budget(train=70, dev=30, test=100),
 }
 """Of every other dataset; one that lacks a split spreads its share over the others."""
 PART_PRESENTATIONS = 64
@@ -83,7 +83,7 @@ class WorldConfig:
     """Settings of the drawn world."""
 
     stage: ClassVar[str] = "world"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     scale: Scale = "default"
     """How many presentations: for wiring, for a first result, for claims."""

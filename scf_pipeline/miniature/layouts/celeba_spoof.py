@@ -52,11 +52,14 @@ KINDS = [
             ("7", PaiSpecies.REPLAY, "replay_pc", "monitor", 43 / 3),
             ("8", PaiSpecies.REPLAY, "replay_pad", "tablet", 43 / 3),
             ("9", PaiSpecies.REPLAY, "replay_phone", "phone", 43 / 3),
-            ("10", PaiSpecies.MASK, "mask_3d", "mask_3d_print", 5),
+            ("10", PaiSpecies.MASK, "mask_3d", "mask_3d_print", 5 / 3),
+            ("10", PaiSpecies.MASK, "mask_3d", "resin_mask", 5 / 3),
+            ("10", PaiSpecies.MASK, "mask_3d", "plaster_mask", 5 / 3),
         )
     ),
 ]
-"""Variants are illumination, environment and a running number of pictures alike."""
+"""Variants are illumination, environment and a running number of pictures alike. The release does
+not say of what its 3D masks are made: all rigid ones occur."""
 PC = "7"
 MISPLACED_EVERY = 8
 """One in so many PC replays of the train part lies in a ``live`` folder."""

@@ -80,6 +80,8 @@ def test_attacks_have_the_shares_of_the_release() -> None:
     species = Counter(p.pai_species for p in train)
     assert species == {None: 400, PRINT: 282, REPLAY: 258, MASK: 60}
     assert Counter(p.native_label for p in train)["10"] == 30
+    shells = Counter(p.instrument for p in train if p.native_label == "10")
+    assert shells == {"mask_3d_print": 10, "resin_mask": 10, "plaster_mask": 10}
 
 
 def test_the_budget_is_met_with_every_type_in_both_splits_and_no_dev() -> None:
