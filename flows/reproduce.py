@@ -197,7 +197,7 @@ MINIATURE_FULL = miniature(
     captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
     towers=both_towers(large=2_000, base=1_000),
     finetune=small_finetune(steps=300),
-    full=small_training(epochs=1.5, max_samples=None),
+    full=small_training(epochs=1, max_samples=None),
     baselines=small_baselines(epochs=1.5, max_samples=None),
     seeds=(0, 1, 2, 3, 4),
 )
