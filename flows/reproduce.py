@@ -136,7 +136,9 @@ def small_finetune(steps: int) -> FinetuneConfig:
 def small_training(epochs: float, max_samples: int | None) -> TrainConfig:
     """Return the training of the small I-FAS: from scratch but for its language model.
 
-    That model is C_G's and learns as well: frozen, it answers "Yes" and "No" to nobody.
+    That model is C_G's and learns as well: frozen, it answers "Yes" and "No" to nobody. So many
+    weights overfit a small source: what was judged best on other drawn worlds drops more than the
+    paper's tenth of the connector, and makes few passes.
     """
     method = IFasConfig(
         connector=ConnectorConfig(dim=128, num_queries=8, num_blocks=2, num_heads=4, dropout=0.3),

@@ -149,11 +149,11 @@ def test_worlds_of_claims_are_never_those_that_choices_were_made_on() -> None:
     assert seeds("FULL").isdisjoint(seeds("SMOKE", "DEFAULT"))
 
 
-def test_the_worlds_of_claims_differ_in_difficulty_alone(changes) -> None:
+def test_the_worlds_of_claims_differ_in_cues_and_shortcuts_alone(changes) -> None:
     worlds = MINIATURE_FULL.world, MINIATURE_EASY.world
     assert None not in worlds
     hard, easy = (world.config for world in worlds)
-    assert changes(hard, easy) == {"difficulty": ("hard", "easy")}
+    assert changes(hard, easy) == {"difficulty": ("hard", "easy"), "shortcut_share": (0.5, 0.1)}
     for field in fields(Setting):
         if field.name != "world":
             assert getattr(MINIATURE_EASY, field.name) is getattr(MINIATURE_FULL, field.name)
