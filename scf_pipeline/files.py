@@ -5,6 +5,7 @@ An artifact is a folder::
     <folder>/settings.json    written first: stage, version, config, inputs, fingerprint
     <folder>/data/part-00000.parquet ...
     <folder>/scratch/         checkpoints and temporary files, until it is sealed
+    <folder>/lock.json        who is writing it, until it is sealed
     <folder>/manifest.json    written last: the settings, counts, and the SHA-256 of every file
 
 A stage of weights or media puts its files beside these, in their own layout.
@@ -27,6 +28,7 @@ from upath import UPath
 from scf_pipeline.errors import ArtifactError
 
 SETTINGS, MANIFEST, DATA, SCRATCH = "settings.json", "manifest.json", "data", "scratch"
+LOCK = "lock.json"
 PARTIAL = ".partial"
 
 
@@ -145,7 +147,7 @@ def list_files(folder: UPath) -> list[str]:
     return sorted(
         name
         for name in found
-        if name not in (SETTINGS, MANIFEST)
+        if name not in (SETTINGS, MANIFEST, LOCK)
         and name.split("/", 1)[0] != SCRATCH
         and not name.endswith(PARTIAL)
     )

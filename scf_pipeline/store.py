@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
-from scf_pipeline import provenance
+from scf_pipeline import lock, provenance
 from scf_pipeline.config import digest
 from scf_pipeline.counts import Counts, count_rows
 from scf_pipeline.engine import Part
@@ -238,6 +238,7 @@ class ArtifactWriter:
     @property
     def scratch(self) -> Path:
         """A local folder for checkpoints and temporary files, kept until `seal`."""
+        lock.hold(self.path, self)
         folder = self._scratch()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -251,8 +252,13 @@ class ArtifactWriter:
     def missing(self, parts: Iterable[P]) -> list[P]:
         """Return the parts that an earlier, interrupted run did not write.
 
-        `seal` will refuse to seal without any of the parts, written then or now.
+        `seal` will refuse to seal without any of the parts, written then or now. From here to
+        `seal` no other process can write the artifact.
+
+        Raises:
+            ArtifactError: If another run is writing it.
         """
+        lock.hold(self.path, self)
         wanted = list(parts)
         self.asked_for |= {part.number for part in wanted}
         found = {file.name for file in (self.path / DATA).glob("part-*.parquet")}
@@ -298,8 +304,23 @@ class ArtifactWriter:
 
         Raises:
             ArtifactError: If the counts do not balance, so that rows were lost or made twice; if a
-                part is absent; or if the artifact was sealed before, with other content.
+                part is absent; if the artifact was sealed before, with other content; or if
+                another run is writing it.
         """
+        held = lock.hold(self.path, self)
+        try:
+            return self._seal(held, rows_in=rows_in, inputs=inputs, notes=notes)
+        finally:
+            held.release(self)
+
+    def _seal(
+        self,
+        held: lock.Lock,
+        *,
+        rows_in: Mapping[str, int] | None,
+        inputs: Counts | None,
+        notes: Mapping[str, Any] | None,
+    ) -> Artifact:
         shutil.rmtree(self._scratch(), ignore_errors=True)
         files = hash_files(self.path)
         if (sealed := self.sealed()) is not None:
@@ -323,6 +344,7 @@ class ArtifactWriter:
             "machine": provenance.machine(),
             "seconds": round(time.monotonic() - self._begun, 1),
         }
+        held.check()
         write_whole(self.path / MANIFEST, _to_json(manifest))
         # Not before: whoever writes beside this one then finds its file gone and nothing there.
         for leftover in list(self.path.rglob(f"*{PARTIAL}")):

@@ -12,6 +12,7 @@ from upath import UPath
 from scf_pipeline.counts import Counts, count_rows
 from scf_pipeline.errors import ArtifactError, ScfError
 from scf_pipeline.files import DATA, MANIFEST, SETTINGS, hash_file_entry, list_files
+from scf_pipeline.lock import who_writes
 from scf_pipeline.settings import Settings, read_settings
 from scf_pipeline.store import Artifact
 
@@ -35,11 +36,15 @@ class Status:
     counts: Counts | None
     """Rows, once sealed."""
 
+    writer: str | None
+    """Process that is writing it."""
+
     def line(self) -> str:
         """Return the status in one line."""
         name = self.path.rsplit("/", 1)[-1]
         if self.counts is None:
-            return f"{name}: {self.stage} unfinished, {self.parts} parts on disk"
+            state = "unfinished" if self.writer is None else f"being written by {self.writer}"
+            return f"{name}: {self.stage} {state}, {self.parts} parts on disk"
         return f"{name}: {self.stage} sealed, {self.parts} parts, {self.counts.summary()}"
 
 
@@ -95,6 +100,7 @@ def status(path: UPath) -> Status:
         is_sealed=sealed,
         parts=sum(1 for _ in (path / DATA).glob("*.parquet")),
         counts=Artifact.open(path).counts if sealed else None,
+        writer=None if sealed else who_writes(path),
     )
 
 

@@ -2,6 +2,8 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +17,13 @@ from pydantic.dataclasses import dataclass
 from upath import UPath
 
 from ifas_model.strict import STRICT
-from scf_pipeline import files, store
+from scf_pipeline import files, lock, store
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.errors import ArtifactError, SchemaError
-from scf_pipeline.files import remove, write_parquet
+from scf_pipeline.files import LOCK, MANIFEST, remove, write_parquet
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
+from scf_pipeline.verify import verify
 
 SCHEMA = pa.schema(
     [
@@ -666,3 +669,57 @@ def test_two_writers_of_the_same_settings_do_no_harm(tmp_path: Path) -> None:
         assert errors == []
         assert {artifact.identity for artifact in made} == {alone.identity}
         assert Artifact.open(folder).read().equals(alone.read())
+
+
+def test_an_artifact_is_locked_from_its_first_part_to_its_seal(folder: UPath) -> None:
+    made = writer(folder)
+    assert not (made.path / LOCK).exists()
+    made.missing([part(0)])
+    assert (made.path / LOCK).is_file()
+    made.write(0, rows("x"))
+    made.seal()
+    assert not (made.path / LOCK).exists()
+
+
+def test_a_run_beside_another_is_refused_before_it_writes(here: UPath) -> None:
+    code = (
+        "import sys\nfrom scf_pipeline.store import ArtifactWriter\n"
+        "from scf_pipeline.settings import Settings\n"
+        f"made = ArtifactWriter({str(here)!r}, None, settings=Settings.from_dict({{SETTINGS}}))\n"
+        "made.scratch\nprint('held', flush=True)\nsys.stdin.read()\n"
+    ).replace("{SETTINGS}", repr(settings(ToyConfig(seed=0)).to_dict()))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        mine = writer(here)
+        error = refusal(lambda: mine.missing([part(0)]))
+        assert f"process {other.pid} on" in error.what
+        other.kill()
+    assert mine.missing([part(0)])  # it died and could not give the lock back
+
+
+def test_a_run_that_lost_its_lock_does_not_seal(folder: UPath) -> None:
+    made = writer(folder)
+    made.missing([part(0)])
+    made.write(0, rows("x"))
+    raw = (made.path / LOCK).read_bytes()
+    another = json.loads(raw) | {"host": "elsewhere", "nonce": "theirs"}
+    real_check = lock.Lock.check
+
+    def lose(held: lock.Lock) -> None:  # at the last moment
+        (made.path / LOCK).write_text(json.dumps(another))
+        real_check(held)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lock.Lock, "check", lose)
+        assert "another one took it over" in refusal(made.seal).what
+    assert not (made.path / MANIFEST).exists()
+    assert json.loads((made.path / LOCK).read_bytes())["nonce"] == "theirs"
+
+
+def test_a_lock_that_a_killed_run_left_beside_its_seal_is_no_part_of_it(folder: UPath) -> None:
+    made = seal(folder)
+    (made.path / LOCK).write_bytes(b"{}")
+    assert verify(made.path) == []
+    assert seal(folder).identity == made.identity

@@ -1,4 +1,6 @@
 import json
+import os
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +193,9 @@ def test_status_tells_an_unfinished_stage_from_a_sealed_one(folder: UPath) -> No
     before = status(folder)
     assert (before.stage, before.is_sealed, before.parts, before.counts) == ("crop", False, 1, None)
     assert before.line() == "artifact: crop unfinished, 1 parts on disk"
+    begin(folder).missing([])
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+    assert status(folder).line() == f"artifact: crop being written by {me}, 1 parts on disk"
     seal(folder)
     after = status(folder)
     assert after.is_sealed
