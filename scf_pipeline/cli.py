@@ -331,6 +331,22 @@ def status(
 
 
 @app.command()
+def retry(
+    folder: Annotated[str, typer.Argument(help="An artifact, or a folder of artifacts.")],
+) -> None:
+    """Open artifacts again where files were missing or broken; rerun their commands afterwards.
+
+    Example: scf retry runs/faces && scf crop runs/samples --out runs/faces
+    """
+    with expected_errors():
+        from scf_pipeline.retry import open_again
+        from scf_pipeline.verify import find_artifacts
+
+        for path in find_artifacts(upath(folder)):
+            stderr.print(open_again(path).line(), markup=False, highlight=False)
+
+
+@app.command()
 def verify(
     folder: Annotated[str, typer.Argument(help="An artifact, or a folder of artifacts.")],
 ) -> None:

@@ -26,7 +26,7 @@ from scf_pipeline.verify import verify
 
 COMMANDS = {
     *("world", "datasets", "ingest", "crop", "caption", "filter", "finetune", "shard"),
-    *("run", "status", "verify", "stats"),
+    *("run", "status", "retry", "verify", "stats"),
 }
 PICTURES = ("train/bona_fide/a.png", "train/print/b.png", "test/replay/c.png")
 CROP = "image_size: 32\ndetector: none\n"
@@ -384,6 +384,24 @@ def test_verify_names_what_was_edited_and_exits_with_1(samples: Path, faces: Pat
     assert (done.exit_code, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(str(part))
+
+
+def test_retry_makes_repaired_rows_anew_and_leaves_the_others(
+    samples: Path, tmp_path: Path
+) -> None:
+    config, out = tmp_path / "crop.yaml", tmp_path / "runs/faces"
+    config.write_text(f"{CROP}\nmax_reject_fraction: 0.5\n")
+    picture = tmp_path / "pictures" / PICTURES[0]
+    sound = picture.read_bytes()
+    picture.write_bytes(sound[:40])
+    made_by("crop", samples, "--config", config, "--out", out)
+    assert "2 kept, 1 rejected (1 unreadable)" in scf("status", out).stderr
+    picture.write_bytes(sound)
+    done = scf("retry", out)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr.startswith("faces: 1 rejected rows; 1 parts will be made anew")
+    made_by("crop", samples, "--config", config, "--out", out)
+    assert "3 kept, 0 rejected (none)" in scf("status", out).stderr
 
 
 # Flows
