@@ -7,7 +7,7 @@ FLOW = flows/reproduce.py:$(shell echo $(SCALE) | tr a-z A-Z)
 OUT = runs/$(SCALE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types arch check test test-all reproduce report clean
+.PHONY: help install format lint types arch check test test-all chaos bench reproduce report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -43,6 +43,9 @@ test: .venv/.dev ## run the tests
 
 test-all: .venv/.dev ## run the slow tests as well
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not gpu and not weights and not data"
+
+chaos: .venv/.dev ## try kills, full disks, rivals and damage; prints a table
+	$(BIN)/python -m pytest tests/chaos -m chaos
 
 bench: .venv/.dev ## measure speed, side by side
 	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -17,7 +17,9 @@ import hashlib
 import io
 import os
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +85,33 @@ def write_whole(path: UPath, data: bytes) -> None:
 
     On a local disk: beside, synced, renamed, the folder synced. Elsewhere: one put, which object
     stores make visible whole.
+
+    Raises:
+        ArtifactError: If the disk or the store refuses; the file is then whole or as it was before.
     """
     path = as_local(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not isinstance(path, Path):
-        path.write_bytes(data)
-        return
+    with _refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(path, Path):
+            _write_beside(path, data)
+        else:
+            path.write_bytes(data)
+
+
+@contextmanager
+def _refusals(path: UPath) -> Iterator[None]:
+    """Say in our words that a disk is full, a folder locked or a store away."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(
+            f"A file must be written, but cannot be: {error.strerror or error}.",
+            where=str(path),
+            fix="Free the disk, or mend access to it, and rerun; what is finished is kept.",
+        ) from error
+
+
+def _write_beside(path: Path, data: bytes) -> None:
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
     with partial.open("wb") as file:
         file.write(data)

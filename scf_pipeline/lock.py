@@ -12,6 +12,7 @@ such step: there a writer reads back after `SETTLE_S` seconds whose name stayed.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import logging
 import os
@@ -23,7 +24,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from upath import UPath
 
@@ -104,7 +104,7 @@ class Lock:
         while not self._stop.wait(BEAT_S):
             try:
                 self._renew()
-            except OSError as error:  # a store that is away may come back before it is stale
+            except (ArtifactError, OSError) as error:  # who is away may come back in time
                 logger.warning("%s: the lock was not renewed: %s", self.file, error)
             if self.is_lost:
                 return
@@ -244,15 +244,19 @@ def _alone(folder: UPath) -> Iterator[None]:
 
 
 def _read(file: UPath) -> Owner | None:
-    """Return whom a lock names; ``None`` where there is none, or none that can be understood."""
+    """Return whom a lock names; ``None`` where there is none.
+
+    One that cannot be understood is somebody's whom only the next beat can tell from a damaged one.
+    """
     try:
-        found: Any = json.loads(file.read_bytes())
-        return Owner(**found)
+        raw = file.read_bytes()
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):  # whole files only are written: this one was damaged
-        logger.warning("%s: no lock of ours; taken over", file)
-        return None
+    try:
+        return Owner(**json.loads(raw))
+    except (ValueError, TypeError):
+        nonce = hashlib.sha256(raw).hexdigest()
+        return Owner(host="an unknown machine", pid=0, born=None, nonce=nonce)
 
 
 def _put(file: UPath, owner: Owner) -> None:

@@ -235,10 +235,20 @@ class ArtifactWriter:
         """Return the artifact if an earlier run finished it."""
         return Artifact.open(self.path) if (self.path / MANIFEST).is_file() else None
 
+    def claim(self) -> None:
+        """Keep every other process from writing the artifact, from now to `seal`.
+
+        `scratch` and `missing` do so too; a stage that writes before either begins with this.
+
+        Raises:
+            ArtifactError: If another run is writing it.
+        """
+        lock.hold(self.path, self)
+
     @property
     def scratch(self) -> Path:
         """A local folder for checkpoints and temporary files, kept until `seal`."""
-        lock.hold(self.path, self)
+        self.claim()
         folder = self._scratch()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -252,13 +262,12 @@ class ArtifactWriter:
     def missing(self, parts: Iterable[P]) -> list[P]:
         """Return the parts that an earlier, interrupted run did not write.
 
-        `seal` will refuse to seal without any of the parts, written then or now. From here to
-        `seal` no other process can write the artifact.
+        `seal` will refuse to seal without any of the parts, written then or now.
 
         Raises:
-            ArtifactError: If another run is writing it.
+            ArtifactError: If another run is writing the artifact.
         """
-        lock.hold(self.path, self)
+        self.claim()
         wanted = list(parts)
         self.asked_for |= {part.number for part in wanted}
         found = {file.name for file in (self.path / DATA).glob("part-*.parquet")}

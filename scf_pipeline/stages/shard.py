@@ -118,6 +118,7 @@ def run(
     writer = ArtifactWriter(out, SHARD_SCHEMA, settings=identity)
     if (sealed := writer.sealed()) is not None:
         return sealed
+    writer.claim()
     plans = _first_pass(config, faces, captions, writer.path / SHUFFLE, engine)
     data = writer.path / DATA
     todo = [plan for plan in plans if not (data / plan.name).exists()]

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import pickle
@@ -220,10 +221,6 @@ def test_parts_and_writers_can_be_sent_to_workers(folder: UPath) -> None:
 # Whole or not at all
 
 
-class DiskFullError(OSError):
-    pass
-
-
 @pytest.mark.parametrize("call", ["fsync", "write"])
 def test_a_write_that_fails_half_way_leaves_no_part(
     here: UPath, monkeypatch: pytest.MonkeyPatch, call: str
@@ -232,7 +229,7 @@ def test_a_write_that_fails_half_way_leaves_no_part(
     real_open = Path.open
 
     def fail(*_: object) -> None:
-        raise DiskFullError
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     def open_a_full_disk(path: Path, *arguments: object, **options: object) -> object:
         file = real_open(path, *arguments, **options)
@@ -250,15 +247,17 @@ def test_a_write_that_fails_half_way_leaves_no_part(
 
         def write(self, data: bytes) -> None:
             self.file.write(data[:100])
-            raise DiskFullError
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         if call == "fsync":
             patched.setattr(os, "fsync", fail)
         else:
             patched.setattr(type(here), "open", open_a_full_disk)
-        with pytest.raises(DiskFullError):
+        with pytest.raises(ArtifactError, match="No space left on device") as caught:
             made.write(0, rows("x"))
+    assert caught.value.where == str(here / "data/part-00000.parquet")
+    assert "what is finished is kept" in caught.value.fix
     assert [p.suffix for p in (here / "data").iterdir()] == [".partial"]
     assert made.missing([part(0)]) == [part(0)]
     made.write(0, rows("x"))
@@ -273,11 +272,11 @@ def test_a_manifest_that_was_not_written_leaves_the_artifact_unfinished(
     made.write(0, rows("x"))
 
     def fail(*_: object) -> None:
-        raise DiskFullError
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fail)
-        with pytest.raises(DiskFullError):
+        with pytest.raises(ArtifactError, match="No space left on device"):
             made.seal()
     assert "its stage did not finish" in refusal(lambda: Artifact.open(here)).what
     assert made.seal().counts.live == 1

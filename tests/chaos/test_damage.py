@@ -1,0 +1,66 @@
+"""Whatever part of a file is cut off or changed, it is found."""
+
+import random
+import shutil
+from pathlib import Path
+
+import chain
+import pytest
+from upath import UPath
+
+from scf_pipeline.errors import ArtifactError
+from scf_pipeline.store import Artifact
+from scf_pipeline.verify import verify
+
+pytestmark = pytest.mark.chaos
+
+TRUNCATIONS = 12
+FLIPS = 100
+
+
+@pytest.fixture
+def root(tmp_path: Path, undisturbed: Path) -> Path:
+    shutil.copytree(undisturbed, tmp_path / "root")
+    return tmp_path / "root"
+
+
+def parts(root: Path) -> list[Path]:
+    return sorted(path for name in chain.STAGES for path in (root / name / "data").rglob("*.*"))
+
+
+def is_found(artifact: Path, part: Path) -> bool:
+    """Tell whether both a reader and `scf verify` name the damaged part."""
+    with pytest.raises(ArtifactError) as caught:
+        Artifact.open(artifact).read()
+    named = [line for line in verify(UPath(artifact)) if line.startswith(str(part))]
+    return caught.value.where == str(part) and len(named) == 1
+
+
+def test_a_part_that_was_cut_off_anywhere_is_found(root: Path, tried) -> None:
+    part = root / "t_f/data/part-00001.parquet"
+    raw = part.read_bytes()
+    ends = [round(len(raw) * n / TRUNCATIONS) for n in range(TRUNCATIONS - 1)] + [len(raw) - 1]
+    for end in ends:
+        part.write_bytes(raw[:end])
+        assert is_found(root / "t_f", part), f"cut off after {end} of {len(raw)} bytes"
+    part.write_bytes(raw)
+    assert verify(UPath(root / "t_f")) == []
+    tried("truncation of a part", cases=len(ends))
+
+
+def test_one_flipped_bit_anywhere_is_found(root: Path, tried) -> None:
+    chance = random.Random(0)  # noqa: S311 - no secret
+    files = [
+        path for path in parts(root) if path.suffix == ".parquet" and "shards" not in str(path)
+    ]
+    for number in range(FLIPS):
+        part = files[number % len(files)]
+        raw = bytearray(part.read_bytes())
+        place, bit = chance.randrange(len(raw)), 1 << chance.randrange(8)
+        raw[place] ^= bit
+        part.write_bytes(raw)
+        assert is_found(part.parents[1], part), f"bit {bit} of byte {place} of {part}"
+        raw[place] ^= bit
+        part.write_bytes(raw)
+    assert [line for name in chain.STAGES for line in verify(UPath(root / name))] == []
+    tried("one flipped bit in a part", cases=FLIPS)
