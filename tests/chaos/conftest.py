@@ -1,17 +1,20 @@
 """What the suite of faults shares: children that may die, and a table of what was tried."""
 
 import multiprocessing
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # children find `chain` by its name
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # children find `chain` by its name
 
-import chain
+import chain  # noqa: E402 - after its folder is known
 
 TRIED = "tried"
 """Name of the property of a test's report that tells what it tried."""
@@ -22,6 +25,14 @@ def child() -> Callable[..., multiprocessing.process.BaseProcess]:
     """Start a function in a process of its own, which has no thread of this one."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["chain", "test_refusals"])
+    # The server does not know this process's path, and each child would have to import anew.
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
+    forkserver.ensure_running()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
 
     def start(
         function: Callable[..., None], *arguments: Any

@@ -234,6 +234,7 @@ def test_other_orders_and_places_give_the_same_bytes(
     engine, place: UPath | None, tmp_path: Path, undisturbed: Path, monkeypatch, tried
 ) -> None:
     monkeypatch.setattr(caption, "plugins", caption.plugins)  # `chain` puts its own there
+    monkeypatch.setattr(lock, "SETTLE_S", 0.0)
     chain.run(tmp_path, engine=engine, out=place)
     made = tmp_path if place is None else place
     assert chain.contents(made) == chain.contents(undisturbed)
