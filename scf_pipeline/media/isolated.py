@@ -171,11 +171,10 @@ class _Decoder:
             raise MediaError(
                 Reject.UNREADABLE, f"A sample must leave its decoder alive, but it {self._fate()}."
             ) from error
+        failure = _failure(answer)
         self.is_fit = self._read < MOST_SAMPLES
-        if "absent" in answer:
-            raise ImportError(answer["absent"])
-        if "reject" in answer:
-            raise MediaError(Reject(answer["reject"]), answer["detail"])
+        if failure is not None:
+            raise failure
 
     def end(self) -> None:
         """Kill the process, whatever it does; in a fork of its parent's, only let go of it."""
@@ -193,7 +192,7 @@ class _Decoder:
         width, height = int(answer["width"]), int(answer["height"])
         check_size(width, height, pixel_limit)  # the child has seen hostile bytes: believe nothing
         pixels = np.empty((height, width, 3), np.uint8)
-        self._fill(memoryview(pixels).cast("B"))
+        self._fill(pixels.data.cast("B"))
         return Picture(int(answer["number"]), pixels)
 
     def _receive(self) -> dict[str, Any]:
@@ -225,6 +224,13 @@ class _Decoder:
         except subprocess.TimeoutExpired:
             return "fell silent"
         return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+def _failure(answer: dict[str, Any]) -> Exception | None:
+    """Return what the last answer to a request says."""
+    if "absent" in answer:
+        return ImportError(answer["absent"])
+    return MediaError(Reject(answer["reject"]), answer["detail"]) if answer else None
 
 
 def _environment() -> dict[str, str]:

@@ -260,14 +260,22 @@ def test_a_sample_that_cannot_be_read_stays_as_one_row(picture: Path) -> None:
             assert face["label"] == "attack"
 
 
-def test_a_video_that_fails_after_good_frames_leaves_one_rejected_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from scf_pipeline.media import videos
+def test_a_video_that_fails_after_good_frames_leaves_one_rejected_row(tmp_path: Path) -> None:
+    import av
 
-    write_video(tmp_path / "a.mp4", 12)
-    monkeypatch.setattr(videos, "MAX_FRAMES", 8)
-    (face,) = crop(tmp_path, "a.mp4", config=CropConfig(frames=FramePreset.ALL))
+    with av.open(str(tmp_path / "a.avi"), "w") as target:
+        stream = target.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        for number, factor in enumerate([1, 1, 2]):  # the last frame is beyond the limit
+            jpeg = io.BytesIO()
+            Image.fromarray(draw(0, factor * WIDTH, factor * HEIGHT)).save(jpeg, "JPEG")
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            target.mux(packet)
+    config = CropConfig(frames=FramePreset.ALL, image_size=16)
+    assert len(crop(tmp_path, "a.avi", config=config)) == 3
+    config = CropConfig(frames=FramePreset.ALL, pixel_limit=WIDTH * HEIGHT)
+    (face,) = crop(tmp_path, "a.avi", config=config)
     assert (face["face_id"], face["reject"]) == ("image_folder/a#0", "unreadable")
 
 
