@@ -94,6 +94,8 @@ def _own(group: h5py.Group, name: str) -> Any:  # noqa: ANN401 - a group or an a
     """Return a member of a group, unless it is a link that may lead elsewhere."""
     import h5py
 
+    if not isinstance(group, h5py.Group) or not group.id.links.exists(name.encode()):
+        raise MediaError(Reject.UNREADABLE, f"A group must hold {name!r}, but does not.")
     if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
         raise MediaError(Reject.UNREADABLE, f"{name!r} must lie in its file, but is a link.")
     return group[name]

@@ -83,6 +83,14 @@ def test_a_file_without_frames_has_no_frame(tmp_path: Path, name: str) -> None:
     assert caught.value.reject is Reject.NO_FRAME
 
 
+def test_a_frame_without_its_array_is_told(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "a.hdf5", {})
+    with h5py.File(path, "a") as file:
+        file.create_group("Frame_0")
+    with pytest.raises(MediaError, match="must hold 'array', but does not"):
+        list(read_hdf5(path, FramePreset.ALL, LIMIT))
+
+
 def test_a_frame_that_is_no_group_is_passed_over(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "a.hdf5", {"Frame_1": shade(1)})
     with h5py.File(path, "a") as file:
