@@ -29,10 +29,11 @@ from scf_pipeline.media.videos import read_video
 
 
 def main() -> None:
-    """Greet, then answer each line of stdin until it ends.
+    """Answer each line of stdin until it ends.
 
-    A request is a line of JSON. An answer is JSON, preceded by its length: ``number``, ``width``
-    and ``height`` of a frame, whose pixels follow; then, last, nothing, or why it failed.
+    A request is a line of JSON; an empty one is a greeting. An answer is JSON, preceded by its
+    length: ``number``, ``width`` and ``height`` of a frame, whose pixels follow; then, last,
+    nothing, or why it failed.
     """
     memory_bytes, lifeline = map(int, sys.argv[1:])
     _die_with_parent(lifeline)
@@ -41,9 +42,11 @@ def main() -> None:
         with suppress(ImportError):  # whoever needs it is told then
             importlib.import_module(library)
     _confine(memory_bytes)
-    _say(answers, {})
     for line in sys.stdin.buffer:
-        _answer(json.loads(line), answers)
+        if request := json.loads(line):
+            _answer(request, answers)
+        else:
+            _say(answers, {})
 
 
 def _die_with_parent(lifeline: int) -> None:

@@ -52,7 +52,7 @@ _LONGEST_ANSWER = 2**20
 """Bytes of an answer's JSON; a detail holds a path and a few sentences at most."""
 
 _GRACE_S = 5.0
-"""Longest wait for the end of a decoder that closed its pipe."""
+"""Longest wait for a decoder that has nothing to do but to greet, or to end."""
 
 _idle: list[_Decoder] = []
 """Decoders of this process that wait for a sample: one, unless samples were read side by side."""
@@ -97,7 +97,7 @@ def read_isolated(
 def _take() -> _Decoder:
     while _idle:
         decoder = _idle.pop()
-        if decoder.process.poll() is None:
+        if decoder.greets(_GRACE_S):  # else it died in its sleep, which is no sample's fault
             return decoder
         decoder.end()
     return _Decoder()
@@ -121,7 +121,7 @@ class _Decoder:
     """
 
     def __init__(self) -> None:
-        self._owner, self._read, self._patience_s = os.getpid(), 0, START_S
+        self._owner, self._read, self._patience_s = os.getpid(), 0, 0.0
         self.is_fit = False
         # Nothing is ever written to the lifeline: the child is told that it closed.
         lifeline, self._lifeline = os.pipe()
@@ -135,25 +135,36 @@ class _Decoder:
                 env=os.environ | _environment(),
                 pass_fds=[lifeline],
             )
+        except OSError as error:
+            os.close(self._lifeline)
+            raise self._no_start(f"cannot: {error}") from error
         finally:
             os.close(lifeline)
         self._requests = cast("IO[bytes]", self.process.stdin)
         self._answers = cast("Any", self.process.stdout)
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
-        self._greet()
-
-    def _greet(self) -> None:
-        try:
-            self._receive()
-        except (EOFError, TimeoutError) as error:
-            fate = "takes too long" if isinstance(error, TimeoutError) else self._fate()
+        _widen(self._answers.fileno())
+        if not self.greets(START_S):
+            fate = "takes too long" if self._patience_s <= 0 else self._fate()
             self.end()
-            raise StageError(
-                f"A process that decodes videos must start, but {fate}.",
-                where=" ".join(self._command),
-                fix="Read what it wrote to stderr; give this machine more memory or fewer workers.",
-            ) from error
+            raise self._no_start(fate)
+
+    def _no_start(self, fate: str) -> StageError:
+        return StageError(
+            f"A process that decodes videos must start, but {fate}.",
+            where=" ".join(self._command),
+            fix="Read what it wrote to stderr; give this machine more memory or fewer workers.",
+        )
+
+    def greets(self, patience_s: float) -> bool:
+        """Tell whether the process answers an empty request in time."""
+        self._patience_s = patience_s
+        try:
+            self._requests.write(b"{}\n")
+            return self._receive() == {}
+        except (EOFError, BrokenPipeError, TimeoutError, ValueError):
+            return False
 
     def read(self, request: dict[str, Any]) -> Iterator[Picture]:
         """Yield the frames of one sample; afterwards `is_fit` tells whether it can read another."""
@@ -224,6 +235,14 @@ class _Decoder:
         except subprocess.TimeoutExpired:
             return "fell silent"
         return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a mebibyte, so that a large frame crosses in a few turns."""
+    with suppress(ImportError, AttributeError, OSError):  # Linux has it, up to a limit
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2**20)
 
 
 def _failure(answer: dict[str, Any]) -> Exception | None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 """Formats that Pillow may try; it knows dozens more, which no dataset uses."""
 
-
 BYTES_OF_A_PIXEL, BYTES_BESIDE = 8, 16 * 2**20
 """Longest file: four channels of 16 bits for each pixel that is allowed, and 16 MiB beside them."""
 

@@ -26,6 +26,8 @@ def decoder() -> Iterator[Run]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, pass_fds=[theirs], **pipes) as process:
         os.close(theirs)
+        process.stdin.write(b"{}\n")
+        process.stdin.flush()
         assert answer(process) == {}
         yield process, ours
         process.kill()
@@ -119,7 +121,7 @@ def test_what_a_library_prints_is_no_answer(tmp_path: Path) -> None:
         pass_fds=[theirs],
         check=True,
     )
-    assert done.stdout == 2 * (LENGTH.pack(2) + b"{}")
+    assert done.stdout == LENGTH.pack(2) + b"{}"
     assert done.stderr == b"chatter"
     for end in (theirs, ours):
         os.close(end)

@@ -370,13 +370,17 @@ def test_a_decoder_that_was_taken_over_is_not_believed(
 # What is no sample's fault
 
 
-def test_the_death_of_an_idle_process_costs_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_death_of_an_idle_process_costs_nothing(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_hdf5(tmp_path / "a.hdf5")
     assert list(hdf5(path))
     (pid,) = idle_pids()
-    os.kill(pid, signal.SIGKILL)
-    assert is_gone_soon(pid)
+    monkeypatch.setattr(isolated, "_GRACE_S", 0.5)
+    os.kill(pid, number)
     assert len(list(hdf5(path))) == 9
+    assert not is_running(pid)
 
 
 def test_a_process_that_cannot_start_is_no_samples_fault(
@@ -387,6 +391,15 @@ def test_a_process_that_cannot_start_is_no_samples_fault(
     with pytest.raises(StageError, match="must start, but ended with status 1") as caught:
         list(read_frames(path, FramePreset.ALL))
     assert "no_such_program" in caught.value.where
+
+
+def test_a_machine_out_of_processes_is_no_samples_fault(
+    write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch, afresh: None
+) -> None:
+    path = write_video("a.mp4", 1)
+    monkeypatch.setattr(sys, "executable", "/no/such/interpreter")
+    with pytest.raises(StageError, match=r"must start, but cannot: .*No such file"):
+        list(read_frames(path, FramePreset.ALL))
 
 
 def test_a_process_that_starts_for_ever_is_no_samples_fault(
