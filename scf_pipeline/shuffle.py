@@ -126,6 +126,15 @@ class FilePlan:
                     yield file.read_row_groups(wanted)
 
 
+def read_column(sources: Sequence[UPath], name: str) -> pa.ChunkedArray:
+    """Return a column of all files of pass 1."""
+    tables = []
+    for source in sources:
+        with source.open("rb") as stream:
+            tables.append(pq.ParquetFile(stream).read(columns=[name]))
+    return pa.concat_tables(tables)[name]
+
+
 def plan_files(sources: Sequence[UPath], *, file_bytes: int) -> list[FilePlan]:
     """Cut each split into files of neighbouring buckets, of at most `file_bytes` of pictures."""
     totals: dict[str, Counter[int]] = {}
