@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,22 +69,22 @@ def load_weights(kind: Any, folder: Path, *, is_ours: bool = False) -> Any:  # n
             trust_remote_code=False,
             output_loading_info=True,
         )
-        if (problem := unsound(model, report)) is not None:
+        if (problem := unsound(model, report["missing_keys"])) is not None:
             raise ValueError(f"{problem}.")
         if is_ours and (strange := sorted(report["unexpected_keys"])):
             raise ValueError(f"it must hold its own weights alone, but holds {strange[0]!r}.")
     return model.eval()
 
 
-def unsound(model: torch.nn.Module, report: Mapping[str, Any]) -> str | None:
+def unsound(model: torch.nn.Module, missing: Iterable[str] = ()) -> str | None:
     """Return in words what is wrong with weights that were loaded, or ``None``.
 
     Args:
         model: Holds them.
-        report: What transformers tells of the loading.
+        missing: Names of those that were not there.
     """
-    if missing := sorted(report["missing_keys"]):
-        return f"it must hold every weight, but lacks {missing[0]!r}"
+    if lost := sorted(missing):
+        return f"it must hold every weight, but lacks {lost[0]!r}"
     for name, weight in model.state_dict().items():
         if weight.is_floating_point() and not torch.isfinite(weight).all():
             return f"its weights must be numbers, but {name!r} holds NaN or infinity"

@@ -200,7 +200,7 @@ def load_parts(
             ) from error
         instructions = read_instructions(folder)
     weights, report = loaded
-    if (problem := unsound(weights, report)) is not None:
+    if (problem := unsound(weights, report["missing_keys"])) is not None:
         raise CaptionerError(
             f"A captioner must be a sound checkpoint, but is not: {problem}.",
             where=model.location,
