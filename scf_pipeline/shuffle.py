@@ -127,12 +127,12 @@ class FilePlan:
 
 
 def read_column(sources: Sequence[UPath], name: str) -> pa.ChunkedArray:
-    """Return a column of all files of pass 1."""
-    tables = []
+    """Return a column of text of all files of pass 1."""
+    chunks: list[pa.Array] = []
     for source in sources:
         with source.open("rb") as stream:
-            tables.append(pq.ParquetFile(stream).read(columns=[name]))
-    return pa.concat_tables(tables)[name]
+            chunks += pq.ParquetFile(stream).read(columns=[name])[name].chunks
+    return pa.chunked_array(chunks, pa.string())
 
 
 def plan_files(sources: Sequence[UPath], *, file_bytes: int) -> list[FilePlan]:

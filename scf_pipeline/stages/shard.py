@@ -243,9 +243,9 @@ def _first_pass(
 
 def _joined(faces: Artifact, captions: Sequence[Artifact]) -> list[JoinedPart]:
     """Pair the parts of the faces with those of their captions."""
-    parts, known = faces.parts(FACE_SCHEMA), []
-    for artifact in captions:
-        told = {part.number: part for part in artifact.parts(CAPTION_SCHEMA)}
+    parts = faces.parts(FACE_SCHEMA)
+    known = [{part.number: part for part in one.parts(CAPTION_SCHEMA)} for one in captions]
+    for artifact, told in zip(captions, known, strict=True):
         if told.keys() != {part.number for part in parts}:
             raise StageError(
                 f"Captions must have the {len(parts)} parts of their faces, but have "
@@ -253,13 +253,9 @@ def _joined(faces: Artifact, captions: Sequence[Artifact]) -> list[JoinedPart]:
                 where=str(artifact.path),
                 fix="Delete the captions and rerun `scf caption` on these faces.",
             )
-        known.append((told, artifact.manifest["config"].get("label")))
+    labels = tuple(artifact.manifest["config"].get("label") for artifact in captions)
     return [
-        JoinedPart(
-            faces=part,
-            captions=tuple(told[part.number] for told, _ in known),
-            labels=tuple(label for _, label in known),
-        )
+        JoinedPart(faces=part, captions=tuple(told[part.number] for told in known), labels=labels)
         for part in parts
     ]
 

@@ -204,3 +204,4 @@ def test_a_column_can_be_read_from_all_files(tmp_path: Path) -> None:
     some = rows(20)
     found = read_column(first_pass(tmp_path, some[:9], some[9:]), "face_id").to_pylist()
     assert Counter(found) == Counter(identity for identity, _, _ in some)
+    assert len(read_column([], "face_id")) == 0
