@@ -350,12 +350,12 @@ def retry(
 def verify(
     folder: Annotated[str, typer.Argument(help="An artifact, or a folder of artifacts.")],
 ) -> None:
-    """Recompute hashes, schemas and counts; print one line a difference and exit with 1."""
+    """Recompute hashes, schemas, counts and keys; print one line a difference and exit with 1."""
     with expected_errors():
         from scf_pipeline import verify as checks
 
         paths = checks.find_artifacts(upath(folder))
-        differences = [line for path in paths for line in checks.verify(path)]
+        differences = checks.verify_all(paths)
         for line in differences:
             stderr.print(line, markup=False, highlight=False)
         if differences:

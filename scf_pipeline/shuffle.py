@@ -126,6 +126,15 @@ class FilePlan:
                     yield file.read_row_groups(wanted)
 
 
+def read_column(sources: Sequence[UPath], name: str) -> pa.ChunkedArray:
+    """Return a column of text of all files of pass 1."""
+    chunks: list[pa.Array] = []
+    for source in sources:
+        with source.open("rb") as stream:
+            chunks += pq.ParquetFile(stream).read(columns=[name])[name].chunks
+    return pa.chunked_array(chunks, pa.string())
+
+
 def plan_files(sources: Sequence[UPath], *, file_bytes: int) -> list[FilePlan]:
     """Cut each split into files of neighbouring buckets, of at most `file_bytes` of pictures."""
     totals: dict[str, Counter[int]] = {}

@@ -40,7 +40,7 @@ from scf_pipeline.files import (
     write_parquet,
     write_whole,
 )
-from scf_pipeline.schema import conform
+from scf_pipeline.schema import REJECT, check_columns, check_rows, conform
 from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
 P = TypeVar("P", bound=Part)
@@ -59,30 +59,48 @@ class FilePart:
     sha256: str
     """Hash that the manifest lists."""
 
+    schema: pa.Schema | None = None
+    """What the reader wants of its rows, which hold nothing else then; without it they are taken as
+    they are."""
+
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the live rows: those whose `reject`, if the table has one, is null.
 
         Raises:
-            ArtifactError: If the file is gone or is not the one that was sealed.
+            ArtifactError: If the file is gone, is not the one that was sealed, or is no table.
+            SchemaError: If its columns or rows do not keep the schema.
         """
-        file = self._open()
-        if "reject" not in file.schema_arrow.names:
-            return file.read(columns=None if columns is None else list(columns))
-        table = file.read(columns=None if columns is None else [*columns, "reject"])
-        live = table.filter(pc.is_null(table["reject"]))
-        return live if columns is None or "reject" in columns else live.drop_columns("reject")
+        table = self.read_all(None if columns is None else list({*columns, REJECT}))
+        if REJECT in table.column_names:
+            table = table.filter(pc.is_null(table[REJECT]))
+        return table if columns is None else table.select(list(columns))
 
     def read_all(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows, rejected ones included.
 
         Raises:
-            ArtifactError: If the file is gone or is not the one that was sealed.
+            ArtifactError: If the file is gone, is not the one that was sealed, or is no table.
+            SchemaError: If its columns or rows do not keep the schema.
         """
-        return self._open().read(columns=None if columns is None else list(columns))
-
-    def _open(self) -> pq.ParquetFile:
-        raw = read_sealed(self.path, self.sha256)
-        return pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
+        raw, where = read_sealed(self.path, self.sha256), str(self.path)
+        try:
+            file = pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
+            if self.schema is not None:
+                check_columns(file.schema_arrow, self.schema, columns, where=where)
+            table = file.read(columns=None if columns is None else list(columns))
+            if table.num_rows != (told := file.metadata.num_rows):
+                raise pa.ArrowInvalid(f"it tells of {told} rows and holds {table.num_rows}")
+        except (pa.ArrowException, OSError, MemoryError) as error:
+            raise ArtifactError(
+                f"A part must be a sound Parquet file, but reading it failed: {error}.",
+                where=where,
+                fix="Delete the artifact and rerun the stage that writes it.",
+            ) from error
+        if self.schema is None:
+            return table
+        check_rows(table, self.schema, where=where)
+        wanted = [field for field in self.schema if field.name in table.column_names]
+        return conform(table, pa.schema(wanted), where=where)
 
 
 class Artifact:
@@ -164,22 +182,34 @@ class Artifact:
         notes: Mapping[str, Any] = self.manifest.get("notes", {})
         return notes
 
-    def parts(self) -> list[FilePart]:
-        """Return the parts in order."""
+    def parts(self, schema: pa.Schema | None = None) -> list[FilePart]:
+        """Return the parts in order.
+
+        Args:
+            schema: What their rows are to keep, which is found out when they are read.
+        """
         found = [
-            FilePart(number=part_number(name), path=self.path / name, sha256=entry["sha256"])
+            FilePart(
+                number=part_number(name),
+                path=self.path / name,
+                sha256=entry["sha256"],
+                schema=schema,
+            )
             for name, entry in self.files.items()
             if name.startswith(f"{DATA}/part-")
         ]
         return sorted(found, key=lambda part: part.number)
 
-    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def read(
+        self, columns: Sequence[str] | None = None, *, schema: pa.Schema | None = None
+    ) -> pa.Table:
         """Return the live rows of all parts.
 
         Raises:
             ArtifactError: If it holds no parts, or one is not the one that was sealed.
+            SchemaError: If one does not keep the schema.
         """
-        parts = self.parts()
+        parts = self.parts(schema)
         if not parts:
             raise ArtifactError(
                 "An artifact must hold parts to be read, but holds none.",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from scf_pipeline import keys
 from scf_pipeline.counts import Counts, count_rows
 from scf_pipeline.errors import ArtifactError, ScfError
 from scf_pipeline.files import DATA, MANIFEST, SETTINGS, hash_file_entry, list_files
@@ -102,6 +103,26 @@ def status(path: UPath) -> Status:
         counts=Artifact.open(path).counts if sealed else None,
         writer=None if sealed else who_writes(path),
     )
+
+
+def verify_all(paths: Sequence[UPath]) -> list[str]:
+    """Verify the artifacts of one folder, each for itself and against its inputs among them.
+
+    Returns:
+        One line for each difference; empty if there is none.
+    """
+    lines, opened, unsound = [], [], set()
+    for path in paths:
+        found = verify(path)
+        lines += found
+        try:
+            artifact = Artifact.open(path)
+        except ScfError:  # of which `verify` has told
+            continue
+        opened.append(artifact)
+        if found:
+            unsound.add(artifact.name)
+    return [*lines, *dict.fromkeys(keys.compare(opened, unsound=unsound))]
 
 
 def verify(path: UPath) -> list[str]:

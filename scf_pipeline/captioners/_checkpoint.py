@@ -16,6 +16,7 @@ from typing import Any
 
 from upath import UPath
 
+from ifas_model.layout import flaw
 from scf_pipeline.captioners import Model
 from scf_pipeline.config import digest
 from scf_pipeline.errors import CaptionerError
@@ -109,7 +110,7 @@ def read_json(path: UPath) -> dict[str, Any]:
         raise CaptionerError(
             f"A checkpoint's {path.name} must hold a mapping, but holds a {type(data).__name__}.",
             where=str(path),
-            fix="Correct the file.",
+            fix="Fetch the checkpoint again.",
         )
     return data
 
@@ -166,6 +167,12 @@ def _check_kind(folder: UPath) -> None:
             "A checkpoint must hold its weights as safetensors, but has no such file.",
             where=str(folder),
             fix="Convert the weights with `save_pretrained`; pickled weights are not read.",
+        )
+    if (problem := flaw(folder)) is not None:
+        raise CaptionerError(
+            f"A checkpoint must be plain data of one folder, but {problem}.",
+            where=str(folder),
+            fix="Name a folder that `save_pretrained` wrote; code is never run.",
         )
 
 

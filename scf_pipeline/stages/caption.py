@@ -23,7 +23,7 @@ from ifas_model.vocabulary import Label
 from scf_pipeline import captioners, progress
 from scf_pipeline.captioners import Backend, Caption, Captioner, Model, is_degenerate
 from scf_pipeline.engine import Engine, Kernel, Resources
-from scf_pipeline.schema import CAPTION_SCHEMA, Reject
+from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA, Reject
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -66,7 +66,7 @@ def run(
     )
     if (sealed := writer.sealed()) is not None:
         return sealed
-    todo = writer.missing(faces.parts())
+    todo = writer.missing(faces.parts(FACE_SCHEMA))
     done = engine.map_parts(partial(make_kernel, config, model), todo, writer.write, resources)
     progress.consume(done, total=len(todo), label=config.stage)
     backend: Backend = plugins.load(captioners, "BACKEND", model.backend)
@@ -104,7 +104,7 @@ def caption_faces(
         faces = faces.filter(pc.equal(faces["label"], config.label.value))
     seeds = [seed_of(face_id) for face_id in faces["face_id"].to_pylist()]
     captions: list[Caption] = []
-    for batch in _decoded_ahead(faces["image"], config.batch_size):
+    for batch in _decoded_ahead(faces, config.batch_size):
         captions += _caption_batch(captioner, batch, seeds[len(captions) :][: len(batch)])
     reject = [Reject.DEGENERATE.value if is_degenerate(c.text) else None for c in captions]
     columns: dict[str, Any] = {
@@ -144,13 +144,13 @@ def _caption_batch(
     return captions
 
 
-def _decoded_ahead(images: pa.ChunkedArray, batch_size: int) -> Iterator[list[Pixels]]:
+def _decoded_ahead(faces: pa.Table, batch_size: int) -> Iterator[list[Pixels]]:
     """Yield batches of pixels, each decoded while the one before is worked on."""
-    bounds = [*range(0, len(images), batch_size), len(images)]
+    bounds = [*range(0, len(faces), batch_size), len(faces)]
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = None
         for start, stop in pairwise(bounds):
-            following = pool.submit(_decode, images[start:stop])
+            following = pool.submit(_decode, faces[start:stop])
             if waiting is not None:
                 yield waiting.result()
             waiting = following
@@ -158,7 +158,8 @@ def _decoded_ahead(images: pa.ChunkedArray, batch_size: int) -> Iterator[list[Pi
             yield waiting.result()
 
 
-def _decode(images: pa.ChunkedArray) -> list[Pixels]:
+def _decode(faces: pa.Table) -> list[Pixels]:
     from scf_pipeline.captioners._pictures import decode_png
 
-    return [decode_png(image.as_py()) for image in images]
+    pairs = zip(faces["face_id"], faces["image"], strict=True)
+    return [decode_png(image.as_py(), name=face_id.as_py()) for face_id, image in pairs]

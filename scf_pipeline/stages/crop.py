@@ -42,7 +42,7 @@ from scf_pipeline.media.faces import (
     square_crop,
     whole,
 )
-from scf_pipeline.schema import FACE_SCHEMA
+from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -122,7 +122,7 @@ def run(config: CropConfig, *, samples: Artifact, out: UPath, engine: Engine) ->
     writer = ArtifactWriter(out, FACE_SCHEMA, settings=settings(config, samples=samples))
     if (sealed := writer.sealed()) is not None:
         return sealed
-    todo = writer.missing(samples.parts())
+    todo = writer.missing(samples.parts(SAMPLE_SCHEMA))
     make = partial(make_kernel, config, roots, known)
     done = engine.map_parts(make, todo, writer.write, Resources(cpus=1))
     progress.consume(done, total=len(todo), label=config.stage)

@@ -2,11 +2,13 @@ import json
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import OPTForCausalLM
 
-from ifas_model.checkpoint import IFasModelConfig, load_weights, reading
+from ifas_model.checkpoint import IFasModelConfig, check_vocabulary, load_weights, reading
 from ifas_model.errors import ModelError
+from ifas_model.language import load_tokenizer
 
 
 @pytest.fixture
@@ -80,3 +82,48 @@ def test_a_config_says_which_part_it_lacks(name):
     with pytest.raises(ValueError, match=f"`config` must hold `{name}`, but does not"):
         config.held(name)
     assert IFasModelConfig(**(parts | {name: {"a": 1}})).held(name) == {"a": 1}
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name(copy):
+    file = copy / "model.safetensors"
+    for value in ("nan", "inf"):
+        weights = load_file(file)
+        weights["model.decoder.layers.1.fc1.bias"][3] = float(value)
+        save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(
+            ModelError, match=r"'model\.decoder\.layers\.1\.fc1\.bias' holds NaN or"
+        ):
+            load_weights(OPTForCausalLM, copy)
+
+
+def test_weights_that_nobody_reads_are_refused_where_we_wrote_the_folder(copy):
+    file = copy / "model.safetensors"
+    weights = load_file(file) | {"another": torch.zeros(2)}
+    save_file(weights, file, metadata={"format": "pt"})
+    load_weights(OPTForCausalLM, copy)
+    with pytest.raises(ModelError, match="must hold its own weights alone, but holds 'another'"):
+        load_weights(OPTForCausalLM, copy, is_ours=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [('{"model_type": "llama"}', "names 'llama'"), ("[]", "is absent, damaged or names none")],
+)
+def test_a_folder_of_another_kind_of_model_is_refused_with_its_kind(copy, content, told):
+    (copy / "config.json").write_text(content)
+    with pytest.raises(ModelError, match=f"must name the `model_type` 'opt', but {told}"):
+        load_weights(OPTForCausalLM, copy)
+
+
+def test_a_folder_that_names_code_is_refused_before_anything_is_read(copy):
+    (copy / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["a.B", null]}}')
+    with pytest.raises(ModelError, match="names code to run"), reading(copy):
+        raise AssertionError("read")
+
+
+def test_a_tokenizer_knows_at_most_the_words_of_its_model(language_folder):
+    tokenizer, _ = load_tokenizer(language_folder, "{question}")
+    check_vocabulary(tokenizer, len(tokenizer), folder=language_folder)
+    with pytest.raises(ModelError, match=f"but knows {len(tokenizer)}") as caught:
+        check_vocabulary(tokenizer, len(tokenizer) - 1, folder=language_folder)
+    assert caught.value.where == str(language_folder)

@@ -14,7 +14,7 @@ from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.settings import Settings
 from scf_pipeline.store import ArtifactWriter
-from scf_pipeline.verify import find_artifacts, status, verify
+from scf_pipeline.verify import find_artifacts, status, verify, verify_all
 
 SCHEMA = pa.schema([("face_id", pa.string()), ("dataset", pa.string()), ("reject", pa.string())])
 
@@ -183,6 +183,22 @@ def test_an_unfinished_artifact_and_nothing_at_all_are_differences(folder: UPath
     begin(folder)
     (difference,) = verify(folder)
     assert "its stage did not finish" in difference
+
+
+def test_artifacts_are_verified_each_and_told_of_in_turn(sealed: UPath) -> None:
+    others = [sealed.parent / name for name in ("b", "c")]
+    for other in others:
+        seal(other)
+    assert verify_all([sealed, *others]) == []
+    for folder in (sealed, others[1]):
+        (folder / "notes.txt").write_bytes(b"mine")
+    (others[0] / "manifest.json").unlink()
+    found = verify_all([sealed, *others])
+    assert [line.split(": ")[0] for line in found] == [
+        str(sealed / "notes.txt"),
+        str(others[0]),
+        str(others[1] / "notes.txt"),
+    ]
 
 
 # Status

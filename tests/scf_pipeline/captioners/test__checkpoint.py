@@ -77,6 +77,22 @@ def test_pickled_weights_are_refused(folder):
         resolve(str(folder))
 
 
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_folder_that_names_code_or_files_elsewhere_is_refused(folder, tmp_path, is_sealed):
+    index = {"weight_map": {"w": "../model.safetensors"}}
+    changes = {
+        "tokenizer_config.json": ({"auto_map": {"AutoTokenizer": "mine.Mine"}}, "code to run"),
+        "model.safetensors.index.json": (index, "which lies elsewhere"),
+    }
+    for number, (name, (content, problem)) in enumerate(changes.items()):
+        (folder / name).write_text(json.dumps(content))
+        place = seal(folder, tmp_path / f"sealed-{number}").path if is_sealed else folder
+        with pytest.raises(CaptionerError, match=problem) as error:
+            resolve(str(place))
+        assert error.value.where == str(place)
+        (folder / name).unlink()
+
+
 def test_a_missing_folder_is_called_missing():
     with pytest.raises(CaptionerError, match="there is no such folder"):
         resolve("/nowhere/at/all")

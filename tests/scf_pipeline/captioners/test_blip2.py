@@ -182,7 +182,23 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused(folder):
     weights = load_file(folder / "model.safetensors")
     del weights["language_projection.bias"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CaptionerError, match=r"lacks 1, first 'language_projection\.bias'"):
+    with pytest.raises(CaptionerError, match=r"lacks 'language_projection\.bias'"):
+        blip2.load(blip2.resolve(str(folder)))
+
+
+def test_a_weight_that_is_no_number_is_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["language_projection.bias"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CaptionerError, match=r"'language_projection\.bias' holds NaN or"):
+        blip2.load(blip2.resolve(str(folder)))
+
+
+def test_a_tokenizer_that_knows_more_words_than_the_model_is_refused(parts, folder):
+    larger = learn_opt_tokenizer([*TEXTS, "a very different sentence about zebras\n"])
+    larger.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    larger.save_pretrained(folder)
+    with pytest.raises(CaptionerError, match=f"must know at most the .* but knows {len(larger)}"):
         blip2.load(blip2.resolve(str(folder)))
 
 

@@ -62,7 +62,7 @@ def face(number, label=Label.ATTACK, dataset="siw", reject=None):
         "box": [0, 0, 4, 4],
         "box_source": "whole_frame",
         "image": None if reject else encode_png(pixels),
-        "sha256": None,
+        "sha256": None if reject else "0" * 64,
         "reject": reject,
     }
 
