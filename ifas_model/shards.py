@@ -10,13 +10,16 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from ifas_model.errors import ShardError
 from ifas_model.vocabulary import Label, Split
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 __all__ = [
     "LABEL_CODES",
@@ -147,7 +150,7 @@ def validate(files: Iterable[Path]) -> None:
                 )
 
 
-def open_shards(folder: Path, split: Split | None = None) -> ds.Dataset:
+def open_shards(folder: Path, split: Split | None = None) -> Dataset:
     """Open a shard folder as a pyarrow dataset, which raises where a page is damaged.
 
     Args:
@@ -157,6 +160,8 @@ def open_shards(folder: Path, split: Split | None = None) -> ds.Dataset:
     Raises:
         ShardError: If the folder holds no shards, or one that does not keep the schema.
     """
+    import pyarrow.dataset as ds  # takes pandas along, half a second that few commands need
+
     files = shard_files(folder, split)
     validate(files)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
