@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
 from transformers import AutoTokenizer, OPTForCausalLM, PreTrainedTokenizerBase
 
@@ -236,6 +235,8 @@ def adapt(language: OPTForCausalLM, *, rank: int, alpha: int) -> None:
         rank: Of the adapters.
         alpha: Their scale, over the rank.
     """
+    from peft import LoraConfig, inject_adapter_in_model  # slow to import, and seldom wanted
+
     config = LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=["q_proj", "v_proj"], lora_dropout=0.0
     )

@@ -11,13 +11,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from ifas_model.errors import ShardError
 from ifas_model.vocabulary import Label, Split
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 __all__ = [
     "IMAGE",
@@ -236,7 +239,7 @@ def _refuse_other_labels(schema: pa.Schema, file: Path) -> None:
         )
 
 
-def open_shards(folder: Path, split: Split | None = None) -> ds.Dataset:
+def open_shards(folder: Path, split: Split | None = None) -> Dataset:
     """Open a shard folder as a pyarrow dataset, which raises where a page is damaged.
 
     Args:
@@ -246,6 +249,8 @@ def open_shards(folder: Path, split: Split | None = None) -> ds.Dataset:
     Raises:
         ShardError: If the folder holds no shards, or one that does not keep the schema.
     """
+    import pyarrow.dataset as ds  # takes pandas along, half a second that few commands need
+
     files = shard_files(folder, split)
     validate(files)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
