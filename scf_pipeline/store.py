@@ -10,16 +10,19 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass as checked
 from upath import UPath
 
+from ifas_model import json_data
 from scf_pipeline import lock, provenance
 from scf_pipeline.config import digest
 from scf_pipeline.counts import Counts, count_rows
@@ -114,7 +117,7 @@ class Artifact:
                 fix="Rerun the stage that writes it; finished parts are kept.",
             )
         try:
-            manifest = json.loads(file.read_bytes())
+            manifest = json_data.read(file)
             _check_manifest(manifest)
         except DAMAGE as error:
             raise ArtifactError(
@@ -381,12 +384,28 @@ class ArtifactWriter:
             )
 
 
+@checked(kw_only=True)
+class _Provenance:
+    """What a manifest tells beside settings, counts and files; all of it is for people."""
+
+    inputs: dict[str, str | list[str]]
+    notes: dict[str, Any] = field(default_factory=dict)
+    packages: dict[str, str | None] = field(default_factory=dict)
+    commit: str | None = None
+    machine: str | None = None
+    seconds: Annotated[float, Field(strict=True)] | None = None
+
+
+_PROVENANCE = TypeAdapter(_Provenance)
+
+
 def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
     """Raise one of `DAMAGE` if a manifest is not as a stage wrote it."""
     if Settings.from_dict(manifest).fingerprint != manifest["fingerprint"]:
         raise ValueError("the fingerprint is not that of its settings")
     if Counts.from_dict(manifest["counts"]).to_dict() != manifest["counts"]:
         raise ValueError("the counts do not add up")
+    _PROVENANCE.validate_python(manifest)
     for name, entry in manifest["files"].items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:

@@ -276,7 +276,9 @@ def build(config: FlipConfig, tower: Path, seed: int) -> Flip:
         )
     model.clip.load_state_dict(source.state_dict())
     with reading(tower):
-        model.tokenizer = AutoTokenizer.from_pretrained(tower, local_files_only=True)
+        model.tokenizer = AutoTokenizer.from_pretrained(
+            tower, local_files_only=True, trust_remote_code=False
+        )
     return model
 
 
@@ -285,7 +287,7 @@ def load(folder: Path) -> Flip:
     model = _tower.load(Flip, folder)
     with reading(folder):
         model.tokenizer = AutoTokenizer.from_pretrained(
-            folder, config=model.config, local_files_only=True
+            folder, config=model.config, local_files_only=True, trust_remote_code=False
         )
     return model
 

@@ -17,7 +17,6 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     Blip2ForConditionalGeneration,
@@ -27,6 +26,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from ifas_model.checkpoint import BROKEN
 from scf_pipeline.captioners import Backend, Caption, Model
 from scf_pipeline.captioners._checkpoint import checkpoint_folder, resolve
 from scf_pipeline.captioners._instructions import (
@@ -181,7 +181,9 @@ def load_parts(
     with checkpoint_folder(model) as folder:
         try:
             # PIL pixels differ from torchvision's: one backend gives the same ones everywhere.
-            processor = Blip2Processor.from_pretrained(folder, backend="pil", local_files_only=True)
+            processor = Blip2Processor.from_pretrained(
+                folder, backend="pil", local_files_only=True, trust_remote_code=False
+            )
             loaded: Any = Blip2ForConditionalGeneration.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -189,7 +191,7 @@ def load_parts(
                 local_files_only=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except BROKEN as error:
             raise CaptionerError(
                 f"A captioner must be a BLIP-2 checkpoint, but loading it failed: {error}.",
                 where=model.location,
