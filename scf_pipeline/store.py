@@ -6,7 +6,9 @@ Where its files lie in an artifact's folder, `scf_pipeline.files` tells.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -260,7 +262,7 @@ class ArtifactWriter:
         if isinstance(self.path, Path):
             return Path(self.path) / SCRATCH
         name = digest([str(self.path), self.settings.fingerprint])
-        return Path(tempfile.gettempdir()) / f"scf-{name}"
+        return _private_folder() / name
 
     def missing(self, parts: Iterable[P]) -> list[P]:
         """Return the parts that an earlier, interrupted run did not write.
@@ -388,7 +390,6 @@ class ArtifactWriter:
 class _Provenance:
     """What a manifest tells beside settings, counts and files; all of it is for people."""
 
-    inputs: dict[str, str | list[str]]
     notes: dict[str, Any] = field(default_factory=dict)
     packages: dict[str, str | None] = field(default_factory=dict)
     commit: str | None = None
@@ -405,6 +406,8 @@ def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON 
         raise ValueError("the fingerprint is not that of its settings")
     if Counts.from_dict(manifest["counts"]).to_dict() != manifest["counts"]:
         raise ValueError("the counts do not add up")
+    if not all(map(_is_named, manifest["inputs"].values())):
+        raise TypeError("an input is neither a name nor a list of names")
     _PROVENANCE.validate_python(manifest)
     for name, entry in manifest["files"].items():
         path = PurePosixPath(name)
@@ -414,6 +417,10 @@ def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON 
             raise TypeError(f"the entry of the file {name!r} is {entry!r}")
         if name.startswith(f"{DATA}/part-"):
             part_number(name)
+
+
+def _is_named(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_named, value)))
 
 
 def _refuse_changes(sealed: Artifact, files: Mapping[str, object]) -> None:
@@ -438,6 +445,29 @@ def _check_size(path: UPath, size: int) -> None:
             where=str(path),
             fix="Delete the artifact and rerun the stage that writes it.",
         )
+
+
+def _private_folder() -> Path:
+    """Return this user's own folder among the temporary files, which nobody else can enter.
+
+    A run that goes on must find it again, so that its name is no secret and anybody may have made
+    it before.
+
+    Raises:
+        ArtifactError: If it is another's, or open to others.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0  # elsewhere the whole place is the user's
+    folder = Path(tempfile.gettempdir()) / f"scf-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:
+        raise ArtifactError(
+            "The folder for temporary files must be the user's alone, but is another's or open to "
+            "others.",
+            where=str(folder),
+            fix="Remove it, or name another place by the environment variable TMPDIR.",
+        )
+    return folder
 
 
 def _to_json(data: object) -> bytes:

@@ -255,7 +255,8 @@ def _input(artifact: Artifact, key: str) -> str:
 def _inputs(artifacts: Iterable[Artifact], key: str) -> set[str]:
     """Return the names that go into artifacts under a key, be it one name or several."""
     values = [artifact.manifest["inputs"].get(key) or [] for artifact in artifacts]
-    return {name for value in values for name in ([value] if isinstance(value, str) else value)}
+    names = [name for value in values for name in ([value] if isinstance(value, str) else value)]
+    return {name for name in names if isinstance(name, str)}
 
 
 def _distinct(strands: list[Strand]) -> list[Strand]:
