@@ -17,7 +17,7 @@ from ifas_model.errors import ModelError
 
 _FIX = "Name a complete folder in the Hugging Face layout, with weights as safetensors."
 BROKEN = (
-    *(OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError),
+    *(OSError, ValueError, LookupError, TypeError, RuntimeError, OverflowError),
     *(SafetensorError, StrictDataclassError, UnpicklingError),
 )
 """What transformers, tokenizers, safetensors and torch raise of files that are not what they say;
