@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -13,34 +14,39 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from ifas_model.errors import ModelError
-from ifas_model.layout import flaw, model_type
+from ifas_model.layout import check_folder, model_type
 
 _FIX = "Name a complete folder in the Hugging Face layout, with weights as safetensors."
 BROKEN = (
-    OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, StrictDataclassError
-)  # fmt: skip
-"""What transformers, tokenizers and safetensors raise of folders that are not what they say."""
+    *(OSError, ValueError, LookupError, TypeError, RuntimeError, OverflowError, ImportError),
+    *(SafetensorError, StrictDataclassError, UnpicklingError),
+)
+"""What transformers, tokenizers, safetensors and torch raise of files that are not what they say;
+the last is torch's refusal of a pickle that would do more than make tensors."""
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[None]:
+def reading(folder: Path, fix: str = _FIX) -> Iterator[None]:
     """Say of what goes wrong inside the block that it is the folder's fault.
 
+    Args:
+        folder: The checkpoint.
+        fix: What to do if it is broken.
+
     Raises:
-        ModelError: If there is no such folder, it is not plain data, or the block raises what
-            libraries raise of broken files.
+        ModelError: If there is no such folder, it leads elsewhere (see `check_folder`), or the
+            block raises what libraries raise of broken files.
     """
     if not folder.is_dir():
         raise ModelError("A checkpoint must be a folder, but is none.", where=str(folder), fix=_FIX)
     try:
-        if (problem := flaw(folder)) is not None:
-            raise ValueError(f"{problem}.")
+        check_folder(folder)
         yield
     except BROKEN as error:
         raise ModelError(
             f"A checkpoint must be complete and sound, but is not: {error}",
             where=str(folder),
-            fix=_FIX,
+            fix=fix,
         ) from error
 
 

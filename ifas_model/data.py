@@ -30,6 +30,9 @@ Selection = Mapping[str, Sequence[Split]]
 BROKEN_PICTURE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """What reading a file, and Pillow, raise of what is no sound picture."""
 
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
+"""Formats that Pillow may try; it knows dozens more, some of which start other programs."""
+
 
 class Faces:
     """Rows of a shard folder.
@@ -184,6 +187,6 @@ def _refuse_absent(folder: Path, selection: Selection, found: Sequence[bool]) ->
 
 def decode(encoded: bytes) -> Tensor:
     """Return an encoded picture as uint8 (3, S, S), RGB."""
-    with Image.open(io.BytesIO(encoded)) as picture:
+    with Image.open(io.BytesIO(encoded), formats=FORMATS) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)

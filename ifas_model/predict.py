@@ -10,7 +10,7 @@ import torch
 from PIL import UnidentifiedImageError
 from pydantic import TypeAdapter, ValidationError
 
-from ifas_model import baselines, plugins
+from ifas_model import baselines, json_data, plugins
 from ifas_model.config import SETTINGS, IFasConfig, TrainConfig
 from ifas_model.data import BROKEN_PICTURE, decode
 from ifas_model.errors import ModelError
@@ -81,8 +81,8 @@ def read_settings(folder: Path) -> TrainConfig:
         ModelError: If the folder is not one that `train` wrote.
     """
     try:
-        return _TRAIN.validate_json((folder / SETTINGS).read_bytes())
-    except (OSError, ValidationError) as error:
+        return _TRAIN.validate_json(json_data.read_bytes(folder / SETTINGS))
+    except (OSError, ValueError) as error:
         problem = _explain(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]

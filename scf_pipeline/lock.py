@@ -24,7 +24,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter
 from upath import UPath
 
 from scf_pipeline.errors import ArtifactError
@@ -54,7 +56,7 @@ class Owner:
     host: str
     """Name of the machine."""
 
-    pid: int
+    pid: Annotated[int, Field(ge=0, lt=2**31)]
     """Process there."""
 
     born: int | None
@@ -77,6 +79,9 @@ class Owner:
         except PermissionError:  # it lives, under another user
             return True
         return self.born is None or self.born == _born(self.pid)
+
+
+_OWNER = TypeAdapter(Owner)
 
 
 def _born(pid: int) -> int | None:
@@ -253,8 +258,8 @@ def _read(file: UPath) -> Owner | None:
     except FileNotFoundError:
         return None
     try:
-        return Owner(**json.loads(raw))
-    except (ValueError, TypeError):
+        return _OWNER.validate_json(raw, strict=True)
+    except ValueError:
         nonce = hashlib.sha256(raw).hexdigest()
         return Owner(host="an unknown machine", pid=0, born=None, nonce=nonce)
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +35,15 @@ class Reject(StrEnum):
 
 FAILURES = frozenset({Reject.MISSING, Reject.UNREADABLE, Reject.NO_FRAME})
 """Rejections that speak of broken input; the others are decisions."""
+
+
+def is_below(path: str) -> bool:
+    """Tell whether a path, followed from some folder, names something below that folder.
+
+    Links on the disk are the user's own affair; a path that somebody wrote down must not leave.
+    """
+    parts = Path(path)
+    return bool(parts.name) and not parts.anchor and ".." not in parts.parts and "\0" not in path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +78,10 @@ class Sample:
     """The dataset's own wording, verbatim, so that no distinction is lost."""
 
     def __post_init__(self) -> None:
+        if not is_below(self.media_path):
+            raise ValueError(
+                f"`media_path` must lie below the dataset's root, but is {self.media_path!r}."
+            )
         bona_fide = self.label is Label.BONA_FIDE
         for name in ("pai_species", "fine_type"):
             value = getattr(self, name)

@@ -6,20 +6,25 @@ Where its files lie in an artifact's folder, `scf_pipeline.files` tells.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass as checked
 from upath import UPath
 
+from ifas_model import json_data
 from scf_pipeline import lock, provenance
 from scf_pipeline.config import digest
 from scf_pipeline.counts import Counts, count_rows
@@ -132,7 +137,7 @@ class Artifact:
                 fix="Rerun the stage that writes it; finished parts are kept.",
             )
         try:
-            manifest = json.loads(file.read_bytes())
+            manifest = json_data.read(file)
             _check_manifest(manifest)
         except DAMAGE as error:
             raise ArtifactError(
@@ -287,7 +292,7 @@ class ArtifactWriter:
         if isinstance(self.path, Path):
             return Path(self.path) / SCRATCH
         name = digest([str(self.path), self.settings.fingerprint])
-        return Path(tempfile.gettempdir()) / f"scf-{name}"
+        return _private_folder() / name
 
     def missing(self, parts: Iterable[P]) -> list[P]:
         """Return the parts that an earlier, interrupted run did not write.
@@ -411,12 +416,29 @@ class ArtifactWriter:
             )
 
 
+@checked(kw_only=True)
+class _Provenance:
+    """What a manifest tells beside settings, counts and files; all of it is for people."""
+
+    notes: dict[str, Any] = field(default_factory=dict)
+    packages: dict[str, str | None] = field(default_factory=dict)
+    commit: str | None = None
+    machine: str | None = None
+    seconds: Annotated[float, Field(strict=True)] | None = None
+
+
+_PROVENANCE = TypeAdapter(_Provenance)
+
+
 def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
     """Raise one of `DAMAGE` if a manifest is not as a stage wrote it."""
     if Settings.from_dict(manifest).fingerprint != manifest["fingerprint"]:
         raise ValueError("the fingerprint is not that of its settings")
     if Counts.from_dict(manifest["counts"]).to_dict() != manifest["counts"]:
         raise ValueError("the counts do not add up")
+    if not all(map(_is_named, manifest["inputs"].values())):
+        raise TypeError("an input is neither a name nor a list of names")
+    _PROVENANCE.validate_python(manifest)
     for name, entry in manifest["files"].items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
@@ -425,6 +447,10 @@ def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON 
             raise TypeError(f"the entry of the file {name!r} is {entry!r}")
         if name.startswith(f"{DATA}/part-"):
             part_number(name)
+
+
+def _is_named(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_named, value)))
 
 
 def _refuse_changes(sealed: Artifact, files: Mapping[str, object]) -> None:
@@ -449,6 +475,29 @@ def _check_size(path: UPath, size: int) -> None:
             where=str(path),
             fix="Delete the artifact and rerun the stage that writes it.",
         )
+
+
+def _private_folder() -> Path:
+    """Return this user's own folder among the temporary files, which nobody else can enter.
+
+    A run that goes on must find it again, so that its name is no secret and anybody may have made
+    it before.
+
+    Raises:
+        ArtifactError: If it is another's, or open to others.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0  # elsewhere the whole place is the user's
+    folder = Path(tempfile.gettempdir()) / f"scf-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:
+        raise ArtifactError(
+            "The folder for temporary files must be the user's alone, but is another's or open to "
+            "others.",
+            where=str(folder),
+            fix="Remove it, or name another place by the environment variable TMPDIR.",
+        )
+    return folder
 
 
 def _to_json(data: object) -> bytes:

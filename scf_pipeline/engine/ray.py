@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
+import secrets
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
+from ray._raylet import Config
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
@@ -27,11 +35,19 @@ T = TypeVar("T")
 # Ray Data has no other way yet to bound the restarts of its actors.
 warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
 
+# Ray Data teaches Arrow a type whose values are pickles: with it, whoever reads a column of a
+# stranger's Parquet file runs what it holds. Unknown to Arrow again, they are mere bytes.
+with suppress(pa.ArrowKeyError):
+    pa.unregister_extension_type("ray.data.arrow_pickled_object")
+
 RETRIES = 3
 """How often a dead worker or a lost part is tried again."""
 
 _PATIENCE_S = 30.0
 """Most seconds to wait for Ray Data's thread when a stage ends; it needs a tenth of a second."""
+
+_LONGEST_PLACE = 22
+"""Most characters of a path below which the names of Ray's sockets are not too long."""
 
 _DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError)
 """What Ray raises for a worker that died once too often."""
@@ -41,7 +57,7 @@ class RayEngine:
     """Hands parts to Ray Data: a block for each part, up to `workers` actors, a kernel in each.
 
     Joins the cluster that the environment variable ``RAY_ADDRESS`` names; without one it starts a
-    local cluster of `workers` CPUs, bound to this machine.
+    local cluster of `workers` CPUs, bound to this machine and closed to its other users.
 
     Args:
         workers: Most actors at a time, at least 1.
@@ -203,22 +219,46 @@ def _connect(workers: int) -> None:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            # Else Ray takes the machine's own address for 127.0.0.1 and listens everywhere, so that
-            # whoever reaches the machine may run code on it.
-            ray_constants.ENABLE_RAY_CLUSTER = False
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-            ray.init(
-                num_cpus=workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _node_ip_address="127.0.0.1",
-            )
+            _start(workers)
     # Else Ray tells of dead workers on stdout, which is for paths and JSON.
     ray_worker._worker_logs_enabled = False  # noqa: SLF001 - there is no other way
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _start(workers: int) -> None:
+    """Start a local cluster for this user alone.
+
+    Loopback is open to everybody on the machine, so that a cluster must know its own by a token;
+    and its sockets must lie where nobody else can put others in their place.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    Config.initialize("")  # Ray read the mode when it was imported
+    # Else Ray takes the machine's own address for 127.0.0.1 and listens everywhere, so that
+    # whoever reaches the machine may knock.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    place = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    if len(str(place)) > _LONGEST_PLACE:
+        place = Path("/tmp")  # noqa: S108 - where Ray's own default lies, too
+    folder = Path(tempfile.mkdtemp(prefix="scf-", dir=place))
+    atexit.register(_end, folder, os.getpid())
+    ray.init(
+        num_cpus=workers,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(folder / "ray"),  # Ray opens its folder to all: the one above stays closed
+    )
+
+
+def _end(folder: Path, pid: int) -> None:
+    """Stop the cluster when the process ends that began it, and remove its files."""
+    if os.getpid() == pid:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 from upath import UPath
 
+from ifas_model import json_data
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.files import MANIFEST, SETTINGS
 from scf_pipeline.store import Artifact
@@ -75,7 +75,7 @@ def _planned(folder: UPath) -> set[str]:
     names: set[str] = set()
     for file in sorted(folder.glob("*.plan.json")):
         try:
-            names |= {str(step["folder"]) for step in json.loads(file.read_bytes())}
+            names |= {str(step["folder"]) for step in json_data.read(file)}
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactError(
                 f"A plan must be as `scf run` wrote it, but is damaged: {error!r}.",

@@ -42,7 +42,7 @@ from scf_pipeline.media.faces import (
     square_crop,
     whole,
 )
-from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA
+from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA, Reject, is_below
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -214,6 +214,11 @@ def _faces(
     sample: Mapping[str, Any], root: Path, adapter: Adapter, detect: Detector, config: CropConfig
 ) -> Iterator[dict[str, Any]]:
     media_path = sample["media_path"]
+    if not is_below(media_path):  # samples may come from elsewhere
+        raise MediaError(
+            Reject.UNREADABLE,
+            f"A media file must lie below its dataset's root, but is {media_path!r}.",
+        )
     quarters = adapter.rotation(media_path) // 90
     boxes: dict[Frame, Mapping[int, Box]] = {}
     frames = read_frames(root / media_path, config.frames, pixel_limit=config.pixel_limit)

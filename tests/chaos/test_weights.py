@@ -166,15 +166,15 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickled weights": (pickle, "safetensors"),
     "truncated weights": (truncate, ""),
     "a head that lies": (lie, ""),
-    "half of the weights": (lose_a_half, "'model-00002-of-00002.safetensors', which is absent"),
+    "half of the weights": (lose_a_half, "are there, but names 'model-00002-of-00002.safetensors'"),
     "a file elsewhere": (
         lambda folder: split(folder, "../elsewhere.safetensors"),
-        "names '../elsewhere.safetensors', which lies elsewhere",
+        "must keep to the folder, but names '../elsewhere.safetensors'",
     ),
     "a weight of another shape": (lambda folder: change_weights(folder, widen), ""),
     "a weight less": (lambda folder: change_weights(folder, lose), "lacks '"),
     "NaN": (lambda folder: change_weights(folder, spoil), "holds NaN or infinity"),
-    "an adapter": (adapt, "an adapter of another model"),
+    "an adapter": (adapt, "adapters must be merged into its weights"),
 }
 
 
@@ -274,7 +274,7 @@ def test_a_folder_that_names_code_is_refused_and_the_code_never_run(
     folder: str, file: str, root: Path, tmp_path: Path, tried
 ) -> None:
     plant(root / folder, file, tmp_path / "trap")
-    with pytest.raises(ScfError, match="names code to run") as caught:
+    with pytest.raises(ScfError, match="names code of its own") as caught:
         READERS[folder](root)
     assert caught.value.where == str(root / folder)
     assert not (tmp_path / "trap").exists()
@@ -303,7 +303,7 @@ def test_attention_that_a_folder_would_fetch_as_code_is_refused(
     data = json.loads((root / folder / "config.json").read_bytes())
     part = own if name is None else {name: data[name] | own}
     edit(root / folder / "config.json", **part)
-    with pytest.raises(ScfError, match="names code to run") as caught:
+    with pytest.raises(ScfError, match="names a kernel, 'owner/kernel'") as caught:
         READERS[folder](root)
     assert caught.value.where == str(root / folder)
     tried(GROUP)

@@ -2,13 +2,14 @@
 
 import json
 import sys
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners import _checkpoint, blip2
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.errors import CaptionerError
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
@@ -200,6 +201,26 @@ def test_a_tokenizer_that_knows_more_words_than_the_model_is_refused(parts, fold
     larger.save_pretrained(folder)
     with pytest.raises(CaptionerError, match=f"must know at most the .* but knows {len(larger)}"):
         blip2.load(blip2.resolve(str(folder)))
+
+
+@pytest.mark.parametrize("is_named", [False, True], ids=["beside", "named by settings"])
+def test_code_in_a_checkpoint_is_never_run(folder, trap, monkeypatch, is_named):
+    """Not even where the check before is passed by, and a user says yes to whatever is asked."""
+    for name in ("modeling.py", "custom_generate/generate.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(trap.source)
+    torch.save(trap, folder / "pytorch_model.bin")
+    if is_named:
+        names = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoImageProcessor")
+        auto_map = dict.fromkeys(names, "modeling.Evil") | {"AutoTokenizer": ["modeling.Evil"] * 2}
+        for name in ("config", "processor_config", "tokenizer_config"):
+            edit(folder / f"{name}.json", auto_map=auto_map)
+        edit(folder / "tokenizer_config.json", tokenizer_class="Evil")
+        monkeypatch.setattr(_checkpoint, "check_folder", str)
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    with suppress(CaptionerError) if is_named else nullcontext():
+        blip2.load(blip2.resolve(str(folder)))
+    assert not trap.is_sprung
 
 
 def test_captions_of_published_checkpoints_end_with_their_own_token(parts):
