@@ -66,7 +66,7 @@ def hash_file(path: Path, *, field: str) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(
-            f"`{field}` must name a readable file, but reading it failed: {error.strerror}.",
+            f"`{field}` must name a readable file, but reading it failed: {error.strerror or error}.",
             where=str(path),
             fix="Correct the path.",
         ) from error
