@@ -225,7 +225,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.load(raw.decode("utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(
-            f"A settings file must be readable, but: {error.strerror or error}.", where=where, fix=fix
+            f"A settings file must be readable, but: {error.strerror or error}.",
+            where=where,
+            fix=fix,
         ) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # "\\UFFFFFFFF" overflows
         mark = getattr(error, "problem_mark", None)
