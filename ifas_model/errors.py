@@ -21,12 +21,17 @@ class ScfError(Exception):
     """
 
     def __init__(self, what: str, *, where: str, fix: str) -> None:
-        super().__init__(f"{what}\n  where: {where}\n  fix:   {fix}")
+        super().__init__(f"{what}\n  where: {_printable(where)}\n  fix:   {fix}")
         self.what, self.where, self.fix = what, where, fix
 
     def __reduce__(self) -> tuple[object, tuple[type[ScfError], str, str, str]]:
         """Survive the trip from a worker process, which pickles exceptions by position."""
         return _rebuild, (type(self), self.what, self.where, self.fix)
+
+
+def _printable(text: str) -> str:
+    """Return a text in one line that no terminal obeys: files and keys may be named anyhow."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def _rebuild(kind: type[ScfError], what: str, where: str, fix: str) -> ScfError:
