@@ -208,6 +208,8 @@ MALFORMED: Refused = {
     "tag of ours": ("keywords:\n  print: !words [a]\n", "tags", ":2"),
     "text by tag": ("keywords: {print: [!!str no]}\n", "tags", ":1"),
     "bytes by tag": ("keywords: {print: [!!binary cGFwZXI=]}\n", "tags", ":1"),
+    "key of two lines": ('keywords: {print: [a]}\n"a\\nb": x\n', r"'a\nb'", ":2: a\nb"),
+    "key that colors": ('keywords: {print: [a]}\n"\\e[31m": x\n', r"'\x1b[31m'", ":2: \x1b["),
     "key twice in two spellings": ('match: words\n"match": words\n', "twice", ":2"),
     "form twice": ("keywords: {print: [a]}\nforms: {a: [b], a: [c]}\n", "twice", ":2"),
     "key of several values": ("? [keywords]\n: {print: [a]}\n", "no single value", ":1"),
