@@ -6,7 +6,8 @@ An artifact is a folder::
     <folder>/data/part-00000.parquet ...
     <folder>/scratch/         checkpoints and temporary files, until it is sealed
     <folder>/lock.json        who is writing it, until it is sealed
-    <folder>/manifest.json    written last: the settings, counts, and the SHA-256 of every file
+    <folder>/manifest.json    written last: the settings, counts, the SHA-256 of every file, and the
+                              seal, which is that of the manifest itself
 
 A stage of weights or media puts its files beside these, in their own layout.
 """

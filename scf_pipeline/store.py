@@ -50,6 +50,9 @@ from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
 P = TypeVar("P", bound=Part)
 
+SEAL = "seal"
+"""Key of a manifest: the hash of all the rest of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePart:
@@ -388,8 +391,9 @@ class ArtifactWriter:
             "machine": provenance.machine(),
             "seconds": round(time.monotonic() - self._begun, 1),
         }
+        told = json.loads(_to_json(manifest))  # as a reader will have it
         held.check()
-        write_whole(self.path / MANIFEST, _to_json(manifest))
+        write_whole(self.path / MANIFEST, _to_json(told | {SEAL: digest(told)}))
         # Not before: whoever writes beside this one then finds its file gone and nothing there.
         for leftover in list(self.path.rglob(f"*{PARTIAL}")):
             leftover.unlink(missing_ok=True)
@@ -440,13 +444,20 @@ def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON 
         raise TypeError("an input is neither a name nor a list of names")
     _PROVENANCE.validate_python(manifest)
     for name, entry in manifest["files"].items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"the file {name!r} lies elsewhere")
-        if not isinstance(entry["sha256"], str) or not isinstance(entry["bytes"], int):
-            raise TypeError(f"the entry of the file {name!r} is {entry!r}")
-        if name.startswith(f"{DATA}/part-"):
-            part_number(name)
+        _check_entry(name, entry)
+    rest = {name: value for name, value in manifest.items() if name != SEAL}
+    if manifest.get(SEAL, digest(rest)) != digest(rest):  # absent where an earlier version wrote it
+        raise ValueError("its content was edited: the seal is that of another")
+
+
+def _check_entry(name: str, entry: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"the file {name!r} lies elsewhere")
+    if not isinstance(entry["sha256"], str) or not isinstance(entry["bytes"], int):
+        raise TypeError(f"the entry of the file {name!r} is {entry!r}")
+    if name.startswith(f"{DATA}/part-"):
+        part_number(name)
 
 
 def _is_named(value: object) -> bool:
@@ -467,7 +478,7 @@ def _refuse_changes(sealed: Artifact, files: Mapping[str, object]) -> None:
 def _check_size(path: UPath, size: int) -> None:
     try:
         found = path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # the latter of a name that no file can have
         found = None
     if found != size:
         raise ArtifactError(

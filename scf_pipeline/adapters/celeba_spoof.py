@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 from ifas_model import json_data
 from ifas_model.vocabulary import Label, PaiSpecies, Split
-from scf_pipeline.adapters import Adapter, Box, Frame, sidecar_rows, within
+from scf_pipeline.adapters import Adapter, Box, Frame, sidecar_rows, text_of, within
 from scf_pipeline.errors import DatasetLayoutError
 from scf_pipeline.schema import Sample
 
 logger = logging.getLogger(__name__)
 
-KEY = re.compile(r"Data/(?:train|test)/[0-9]+/(?i:live|spoof)/[0-9]{6}\.(?i:jpg|png)")
+KEY = re.compile(r"Data/(?:train|test)/[0-9]{1,6}/(?i:live|spoof)/[0-9]{6}\.(?i:jpg|png)")
 KINDS = {
     1: (PaiSpecies.PRINT, "print_photo"),
     2: (PaiSpecies.PRINT, "print_poster"),
@@ -69,7 +69,7 @@ def scan(root: Path) -> Iterator[Sample]:
     for key in sorted(annotations):
         folder = key.rpartition("/")[0]
         if folder not in folders:
-            folders[folder] = _spelling(home, folder).relative_to(root).as_posix()
+            folders[folder] = text_of(_spelling(home, folder).relative_to(root))
         annotation = annotations[key]
         contradicted += annotation.is_attack is not folder.lower().endswith("spoof")
         yield _sample(key, annotation, folders[folder])
@@ -132,7 +132,7 @@ def _load(path: Path, where: str) -> dict[str, object]:
     try:
         raw = json_data.read_bytes(path, max_bytes=MAX_ANNOTATION_BYTES)
         loaded = json.loads(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         problem = str(error)
     else:
         if isinstance(loaded, dict):
@@ -149,7 +149,7 @@ def _annotation(key: str, values: object, where: str) -> _Annotation:
     if KEY.fullmatch(key) is None:
         raise DatasetLayoutError(
             "An annotated picture must be named like 'Data/train/4980/spoof/000003.jpg', "
-            f"but is {key!r:.200}.",
+            f"but is {key[:80]!r}.",
             where=where,
             fix="Unpack the official metas/ again.",
         )

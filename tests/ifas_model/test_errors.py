@@ -59,6 +59,13 @@ def test_lines_of_a_librarys_message_become_one() -> None:
     assert str(error).splitlines()[0] == "It must be so, but: * is not."
 
 
+def test_a_name_that_a_terminal_would_obey_is_written_out() -> None:
+    where = "\x1b[31m caf\u00e9\n\udcff\u2028.yaml"
+    error = ConfigError("what", where=where, fix="fix")
+    assert str(error).split("\n")[1] == "  where: \\x1b[31m caf\u00e9\\n\\udcff\\u2028.yaml"
+    assert error.where == where
+
+
 def test_where_and_fix_must_be_said() -> None:
     with pytest.raises(TypeError, match="where"):
         ScfError("what")

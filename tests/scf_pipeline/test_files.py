@@ -7,6 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from upath import UPath
 
 from scf_pipeline import files
@@ -166,9 +168,10 @@ def test_a_folder_in_an_object_store_is_none_of_this_machine() -> None:
     assert caught.value.fix == "Copy it to a local folder; the curation may stay where it is."
 
 
-@pytest.mark.parametrize("number", [0, 7, 99_999, 100_000])
-def test_a_parts_name_tells_its_number(number: int) -> None:
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_a_parts_name_tells_its_number_and_no_other(number: int, other: int) -> None:
     assert part_number(f"data/{part_name(number)}") == number
+    assert (part_name(number) == part_name(other)) is (number == other)
     assert part_name(7) == "part-00007.parquet"
 
 

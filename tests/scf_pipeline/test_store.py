@@ -8,12 +8,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
@@ -487,6 +490,84 @@ def test_an_edited_manifest_is_refused(here: UPath, old: str, new: str) -> None:
     assert old in text
     (here / "manifest.json").write_text(text.replace(old, new, 1))
     refusal(lambda: Artifact.open(here))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=9)
+    | st.sampled_from(["..", "/", "data/part-", "data/\0", "\ud800", "x" * 300, 10**30, 3.0]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+
+
+def places(data: object) -> list[tuple[dict | list, str | int]]:
+    """Return every place of plain data where a value stands: what holds it, and its key."""
+    keys = list(data) if isinstance(data, dict) else range(len(data))
+    found = [(data, key) for key in keys]
+    for key in keys:
+        if isinstance(data[key], dict | list):
+            found += places(data[key])
+    return found
+
+
+def edit_at(manifest: dict, number: int, how: str, value: object, key: str) -> dict:
+    """Return a copy of a manifest in which one value, or one key, is another."""
+    edited = json.loads(json.dumps(manifest))
+    found = places(edited)
+    holder, place = found[number % len(found)]
+    if how == "set":
+        holder[place] = value
+    elif how == "delete":
+        del holder[place]
+    elif isinstance(holder, dict):
+        holder[key] = holder.pop(place) if how == "rename" else value
+    else:
+        holder.insert(int(place), value)
+    return edited
+
+
+EDITS = st.tuples(
+    st.integers(0, 10**6),
+    st.sampled_from(["set", "delete", "rename", "insert"]),
+    JSON,
+    st.text(max_size=9) | st.sampled_from(["..", "data/\0", "\ud800", "data/part-00007.parquet"]),
+)
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return seal(UPath(tmp_path_factory.mktemp("intact")))
+
+
+@given(EDITS)
+def test_one_edit_anywhere_in_a_manifest_is_refused(intact: Artifact, edit) -> None:
+    edited = edit_at(intact.manifest, *edit)
+    with TemporaryDirectory() as copy:
+        shutil.copytree(intact.path, copy, dirs_exist_ok=True)
+        (Path(copy) / "manifest.json").write_text(json.dumps(edited))
+        if "seal" not in edited or edited == intact.manifest:  # all the rest is as before
+            assert Artifact.open(copy).identity == intact.identity
+        else:
+            refusal(lambda: Artifact.open(copy))
+
+
+@given(st.lists(EDITS, min_size=1, max_size=2))
+def test_a_manifest_without_a_seal_is_refused_or_means_the_same(intact: Artifact, edits) -> None:
+    edited = {name: value for name, value in intact.manifest.items() if name != "seal"}
+    for edit in edits:
+        edited = edit_at(edited, *edit)
+    with TemporaryDirectory() as copy:
+        shutil.copytree(intact.path, copy, dirs_exist_ok=True)
+        (Path(copy) / "manifest.json").write_text(json.dumps(edited))
+        try:
+            opened = Artifact.open(copy)
+            rows_read = opened.read()
+        except ArtifactError:
+            return
+        assert opened.fingerprint == intact.fingerprint
+        assert all(name in intact.files for name in opened.files)
+        assert rows_read.num_rows <= intact.read().num_rows
+        assert isinstance(verify(UPath(copy)), list)
 
 
 def test_a_removed_part_is_found_at_opening(folder: UPath) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
@@ -20,8 +22,10 @@ from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError, StageError
 from scf_pipeline.media import FramePreset
 from scf_pipeline.media.faces import Detector, PixelBox
+from scf_pipeline.media.frames import Picture
 from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA
 from scf_pipeline.settings import Settings
+from scf_pipeline.stages import crop as stage
 from scf_pipeline.stages.crop import CropConfig, crop_samples, make_kernel, run
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -152,6 +156,24 @@ def test_a_face_carries_its_sample_its_frame_and_its_hash(picture: Path) -> None
     assert {name: face[name] for name in same} == {name: sample[name] for name in same}
     assert face["sha256"] == hashlib.sha256(face["image"]).hexdigest()
     assert face["reject"] is None
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/.\0"), min_size=1)
+
+
+@given(
+    st.lists(NAMES.map("print/{}.png".format), unique=True, max_size=4),
+    st.lists(st.integers(0, 2**31 - 1), unique=True, max_size=4).map(sorted),
+)
+def test_a_faces_id_is_its_own_and_leads_back_to_its_sample(names, numbers) -> None:
+    frames = [Picture(number, draw(0, 10, 10)) for number in numbers]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "read_frames", lambda *_, **__: iter(frames))
+        faces = crop(Path("nowhere"), *names)
+    assert len({face["face_id"] for face in faces}) == len(faces) == len(names) * len(frames)
+    for face in faces:
+        sample_id, _, number = face["face_id"].rpartition("#")
+        assert (sample_id, int(number)) == (face["sample_id"], face["frame"])
 
 
 def test_a_crop_is_the_square_of_the_source_without_loss(picture: Path) -> None:
