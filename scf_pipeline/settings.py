@@ -9,6 +9,7 @@ from typing import Any
 
 from upath import UPath
 
+from scf_pipeline import reach
 from scf_pipeline.config import digest, to_data
 from scf_pipeline.errors import ArtifactError
 
@@ -94,10 +95,10 @@ def read_settings(file: UPath) -> Settings:
     """Read a ``settings.json``.
 
     Raises:
-        ArtifactError: If it cannot be read or is not as a stage wrote it.
+        ArtifactError: If it cannot be read, is not as a stage wrote it, or its store fails.
     """
     try:
-        return Settings.from_dict(json.loads(file.read_bytes()))
+        return Settings.from_dict(json.loads(reach.read(file)))
     except DAMAGE as error:
         raise ArtifactError(
             f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",
