@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -147,18 +147,23 @@ def test_a_store_holds_the_same_bytes_as_a_disk(
 
 # Killed
 
-QUICK_PUTS = (12, 16)
 
-
-@pytest.mark.parametrize("what", ["kill", "kill-after"])
-@pytest.mark.parametrize("puts", [QUICK_PUTS, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("what", "every"),
+    [
+        ("kill-after", None),
+        pytest.param("kill-after", 4, marks=pytest.mark.slow),
+        pytest.param("kill", 4, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_at_a_put_the_chain_goes_on(
-    what: str, puts, store: Store, tmp_path: Path, undisturbed: Path, child, tried
+    what: str, every: int | None, store: Store, tmp_path: Path, undisturbed: Path, child, tried
 ) -> None:
-    if puts is None:
+    puts: Sequence[int] = [12]  # of the first captions
+    if every is not None:
         store.order(Fault(what="busy", method="PUT", first=10_000))
         assert run(run_there, store, tmp_path, child) == 0
-        puts = range(2, store.order(None), 4)
+        puts = range(2, store.order(None), every)
     lost = 0
     for first in puts:
         root = tmp_path / str(first)
@@ -191,6 +196,7 @@ def test_a_store_that_goes_away_is_told_and_keeps_what_is_finished(
     assert lost == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["busy", "half", "unsaid"])
 @pytest.mark.parametrize("method", ["PUT", "GET", "HEAD", "LIST"])
 def test_a_store_that_fails_is_told_and_loses_nothing(
@@ -204,6 +210,7 @@ def test_a_store_that_fails_is_told_and_loses_nothing(
     assert lost == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["busy", "half", "unsaid"])
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 def test_one_failure_of_a_store_is_passed_over(
@@ -220,6 +227,7 @@ def test_one_failure_of_a_store_is_passed_over(
 # Two views of one store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t_f%2Fdata", "shards%2Fdata"])
 def test_a_listing_that_lags_behind_seals_nothing_that_lacks_rows(
     name: str, store: Store, tmp_path: Path, undisturbed: Path, child, tried
@@ -235,7 +243,8 @@ def test_a_listing_that_lags_behind_seals_nothing_that_lacks_rows(
     assert lost == 0
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.5, pytest.param(1.5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.0, 0.5, 1.5])
 def test_of_two_runs_in_one_place_one_is_refused(
     delay: float, store: Store, tmp_path: Path, undisturbed: Path, child, tried
 ) -> None:

@@ -102,24 +102,25 @@ def die(function: str, nth: int, is_over: bool, marker: Path) -> None:
     def dying(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == nth and not is_over:
+        if calls == nth and not is_over and _is_first(marker):
             if function == SYNC:
                 os.ftruncate(arguments[0], os.fstat(arguments[0]).st_size // 2)
-            _die_once(marker)
+            os.kill(os.getpid(), signal.SIGKILL)
         done = act(*arguments, **options)
-        if calls == nth and is_over:
-            _die_once(marker)
+        if calls == nth and is_over and _is_first(marker):
+            os.kill(os.getpid(), signal.SIGKILL)
         return done
 
     setattr(owner, function, dying)
 
 
-def _die_once(marker: Path) -> None:
+def _is_first(marker: Path) -> bool:
+    """Tell whether no other worker has died, and take its turn."""
     try:
         marker.touch(exist_ok=False)
-    except FileExistsError:  # another worker died
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+    except FileExistsError:
+        return False
+    return True
 
 
 def wait_for(claim: Callable[[], Any], patience_s: float = 120) -> Any:
