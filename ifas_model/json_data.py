@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 64 * 2**20
@@ -13,7 +12,7 @@ MAX_DEPTH = 64
 """Deepest nesting that is read; the project's own files nest ten deep."""
 
 
-def read(file: Path, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - plain data
+def read(file: Any, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - a Path or a UPath; plain data
     """Return the plain data of a JSON file, on this disk or elsewhere.
 
     Raises:
@@ -23,7 +22,7 @@ def read(file: Path, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - pl
     return parse(read_bytes(file, max_bytes=max_bytes))
 
 
-def read_bytes(file: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
+def read_bytes(file: Any, *, max_bytes: int = MAX_BYTES) -> bytes:  # noqa: ANN401 - a Path or a UPath
     """Return the content of a file that is not too large.
 
     Raises:
@@ -34,7 +33,7 @@ def read_bytes(file: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
         raw = stream.read(max_bytes + 1)
     if len(raw) > max_bytes:
         raise ValueError(f"it must hold at most {max_bytes} bytes, but holds more")
-    return raw
+    return bytes(raw)
 
 
 def parse(raw: bytes) -> Any:  # noqa: ANN401 - plain data

@@ -421,9 +421,9 @@ def report_(
 
 def upath(place: str) -> Any:  # noqa: ANN401 - a UPath; naming it would import fsspec
     """Return a local path or fsspec URL as a path object."""
-    from upath import UPath
+    from scf_pipeline.reach import as_local
 
-    return UPath(place)
+    return as_local(place)
 
 
 def artifact(place: str) -> Artifact:

@@ -29,8 +29,10 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 from upath import UPath
 
+from scf_pipeline import reach
 from scf_pipeline.errors import ArtifactError
-from scf_pipeline.files import LOCK, as_local, write_whole
+from scf_pipeline.files import LOCK, write_whole
+from scf_pipeline.reach import as_local
 
 try:
     import fcntl
@@ -157,10 +159,10 @@ class Lock:
     def end(self) -> None:
         """Stop the beats and remove the file, whoever holds it here."""
         self._stop.set()
-        with suppress(OSError), _alone(self.folder):
+        with suppress(OSError, ArtifactError), _alone(self.folder):
             found = _read(self.file)
             if found is not None and found.nonce == self.owner.nonce:
-                self.file.unlink(missing_ok=True)
+                reach.discard(self.file)
 
 
 _HELD: dict[str, Lock] = {}
@@ -254,7 +256,7 @@ def _read(file: UPath) -> Owner | None:
     One that cannot be understood is somebody's whom only the next beat can tell from a damaged one.
     """
     try:
-        raw = file.read_bytes()
+        raw = reach.read(file)
     except FileNotFoundError:
         return None
     try:

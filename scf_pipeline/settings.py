@@ -8,7 +8,7 @@ from typing import Any
 
 from upath import UPath
 
-from ifas_model import json_data
+from scf_pipeline import reach
 from scf_pipeline.config import digest, to_data
 from scf_pipeline.errors import ArtifactError
 
@@ -94,10 +94,10 @@ def read_settings(file: UPath) -> Settings:
     """Read a ``settings.json``.
 
     Raises:
-        ArtifactError: If it cannot be read or is not as a stage wrote it.
+        ArtifactError: If it cannot be read, is not as a stage wrote it, or its store fails.
     """
     try:
-        return Settings.from_dict(json_data.read(file))
+        return Settings.from_dict(reach.read_json(file))
     except DAMAGE as error:
         raise ArtifactError(
             f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",

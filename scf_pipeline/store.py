@@ -24,8 +24,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass as checked
 from upath import UPath
 
-from ifas_model import json_data
-from scf_pipeline import lock, provenance
+from scf_pipeline import lock, provenance, reach
 from scf_pipeline.config import digest
 from scf_pipeline.counts import Counts, count_rows
 from scf_pipeline.engine import Part
@@ -34,17 +33,20 @@ from scf_pipeline.files import (
     DATA,
     MANIFEST,
     PARTIAL,
+    REMARKS,
     SCRATCH,
     SETTINGS,
-    as_local,
     hash_files,
+    part_files,
     part_name,
     part_number,
     read_sealed,
+    remove,
     sync,
     write_parquet,
     write_whole,
 )
+from scf_pipeline.reach import as_local
 from scf_pipeline.schema import REJECT, check_columns, check_rows, conform
 from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
@@ -75,7 +77,8 @@ class FilePart:
         """Return the live rows: those whose `reject`, if the table has one, is null.
 
         Raises:
-            ArtifactError: If the file is gone, is not the one that was sealed, or is no table.
+            ArtifactError: If the file is gone, is not the one that was sealed, is no table, or its
+                store fails.
             SchemaError: If its columns or rows do not keep the schema.
         """
         table = self.read_all(None if columns is None else list({*columns, REJECT}))
@@ -122,25 +125,26 @@ class Artifact:
         """Open a sealed artifact.
 
         Raises:
-            ArtifactError: If there is none, its stage did not finish, or a listed file is absent or
-                of another size. Contents are checked when they are read, or by ``scf verify``.
+            ArtifactError: If there is none, its stage did not finish, a listed file is absent or
+                of another size, or its store fails. Contents are checked when they are read, or by
+                ``scf verify``.
         """
         path = as_local(path)
-        if not path.is_dir():
+        if not reach.is_folder(path):
             raise ArtifactError(
                 "An artifact must be a folder, but there is none.",
                 where=str(path),
                 fix="Correct the path, or run the stage that writes it.",
             )
         file = path / MANIFEST
-        if not file.is_file():
+        if not reach.is_file(file):
             raise ArtifactError(
                 "An artifact must hold a manifest, but has none: its stage did not finish.",
                 where=str(path),
                 fix="Rerun the stage that writes it; finished parts are kept.",
             )
         try:
-            manifest = json_data.read(file)
+            manifest = reach.read_json(file)
             _check_manifest(manifest)
         except DAMAGE as error:
             raise ArtifactError(
@@ -245,10 +249,10 @@ class ArtifactWriter:
         self, path: UPath | Path | str, schema: pa.Schema | None, *, settings: Settings
     ) -> None:
         self.path, self.schema, self.settings = as_local(path), schema, settings
-        self.asked_for: set[int] = set()
+        self.asked_for: set[str] = set()
         self._begun = time.monotonic()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            reach.make_folder(self.path)
         except OSError as error:
             raise ArtifactError(
                 f"The place of an artifact must be a folder, but cannot be made one: {error}.",
@@ -256,8 +260,8 @@ class ArtifactWriter:
                 fix="Choose another folder.",
             ) from error
         file = self.path / SETTINGS
-        holds_files = any(not path.name.startswith(SETTINGS) for path in self.path.iterdir())
-        if file.is_file():  # looked for second: a writer beside this one writes it first
+        holds_files = any(not path.name.startswith(SETTINGS) for path in reach.inside(self.path))
+        if reach.is_file(file):  # looked for second: a writer beside this one writes it first
             self._refuse_others(file)
         elif holds_files:
             raise ArtifactError(
@@ -271,7 +275,7 @@ class ArtifactWriter:
 
     def sealed(self) -> Artifact | None:
         """Return the artifact if an earlier run finished it."""
-        return Artifact.open(self.path) if (self.path / MANIFEST).is_file() else None
+        return Artifact.open(self.path) if reach.is_file(self.path / MANIFEST) else None
 
     def claim(self) -> None:
         """Keep every other process from writing the artifact, from now to `seal`.
@@ -307,9 +311,17 @@ class ArtifactWriter:
         """
         self.claim()
         wanted = list(parts)
-        self.asked_for |= {part.number for part in wanted}
-        found = {file.name for file in (self.path / DATA).glob("part-*.parquet")}
+        self.ask_for(part_name(part.number) for part in wanted)
+        found = {file.name for file in part_files(self.path)}
         return [part for part in wanted if part_name(part.number) not in found]
+
+    def ask_for(self, names: Iterable[str]) -> None:
+        """Refuse to seal without these files below ``data``, whatever a listing says then."""
+        self.asked_for |= {f"{DATA}/{name}" for name in names}
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a part is written, now or by an earlier run."""
+        return reach.is_file(self.path / DATA / part_name(number))
 
     def write(self, number: int, table: pa.Table) -> None:
         """Write one part; a reader never sees half of it.
@@ -322,17 +334,33 @@ class ArtifactWriter:
         file = self.path / DATA / part_name(number)
         write_parquet(file, conform(table, self.schema, where=str(file)))
 
+    def remark(self, number: int, remark: object) -> None:
+        """Keep plain data about a part, from whichever worker made it, for `remarks`.
+
+        It comes before the part is written: what is remarked of a part that stays is never lost.
+        """
+        write_whole(self.path / REMARKS / f"{part_name(number)}.json", _to_json(remark))
+
+    def remarks(self) -> dict[str, Any]:
+        """Return what was remarked, by the part's file name; `seal` removes it."""
+        return {
+            file.name.removesuffix(".json"): json.loads(reach.read(file))
+            for file in reach.inside(self.path / REMARKS)
+            if file.name.endswith(".json")
+        }
+
     def adopt(self, folder: Path) -> None:
         """Move every file below a folder of this disk into the artifact, each atomically."""
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             target = self.path / file.relative_to(folder).as_posix()
-            target.parent.mkdir(parents=True, exist_ok=True)
+            reach.make_folder(target.parent)
             if isinstance(target, Path):
                 sync(file)
                 file.replace(target)
                 sync(target.parent)
             else:
-                target.fs.put_file(str(file), target.path)
+                with reach.reaching(target):
+                    target.fs.put_file(str(file), target.path)
         shutil.rmtree(folder)
 
     def seal(
@@ -395,16 +423,17 @@ class ArtifactWriter:
         held.check()
         write_whole(self.path / MANIFEST, _to_json(told | {SEAL: digest(told)}))
         # Not before: whoever writes beside this one then finds its file gone and nothing there.
-        for leftover in list(self.path.rglob(f"*{PARTIAL}")):
-            leftover.unlink(missing_ok=True)
+        for leftover in reach.below(self.path):
+            if leftover.name.endswith(PARTIAL):
+                reach.discard(leftover)
+        remove(self.path / REMARKS)
         return Artifact.open(self.path)
 
     def _refuse_gaps(self, files: Mapping[str, object]) -> None:
-        names = [f"{DATA}/{part_name(number)}" for number in sorted(self.asked_for)]
-        if absent := [name for name in names if name not in files]:
+        if absent := sorted(self.asked_for - files.keys()):
             raise ArtifactError(
-                f"Every part must be written, but {len(absent)} of {len(names)} are not, the first "
-                f"is {absent[0]}.",
+                f"Every part must be written, but {len(absent)} of {len(self.asked_for)} are not, "
+                f"the first is {absent[0]}.",
                 where=str(self.path),
                 fix="Rerun the stage; finished parts are kept.",
             )
@@ -477,7 +506,7 @@ def _refuse_changes(sealed: Artifact, files: Mapping[str, object]) -> None:
 
 def _check_size(path: UPath, size: int) -> None:
     try:
-        found = path.stat().st_size
+        found = reach.size_of(path)
     except (OSError, ValueError):  # the latter of a name that no file can have
         found = None
     if found != size:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from accelerate.utils.memory import should_reduce_batch_size
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -93,6 +94,16 @@ class Blip2Captioner:
         """Caption one batch; see `Captioner.caption`."""
         if not pictures:
             return []
+        try:
+            return self._caption_batch(pictures, seeds, insist=insist)
+        except RuntimeError as error:  # torch's, of a GPU and of a CPU
+            if not should_reduce_batch_size(error):
+                raise
+            raise MemoryError(str(error).splitlines()[0]) from error
+
+    def _caption_batch(
+        self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool
+    ) -> list[Caption]:
         inputs = self.processor(
             images=[Image.fromarray(picture) for picture in pictures],
             text=[self.instructions.prompt] * len(pictures),

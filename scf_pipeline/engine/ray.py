@@ -20,14 +20,14 @@ import pyarrow as pa
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
-from ray._raylet import Config
+from ray._raylet import Config  # type: ignore[attr-defined]  # compiled
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from scf_pipeline import errors
-from scf_pipeline.engine import Kernel, Part, Resources, Write, limit_threads, work
+from scf_pipeline.engine import IsStored, Kernel, Part, Resources, Write, limit_threads, work
 from scf_pipeline.errors import ScfError, StageError
 
 T = TypeVar("T")
@@ -76,6 +76,7 @@ class RayEngine:
         parts: Sequence[Part],
         write: Write,
         resources: Resources,
+        is_stored: IsStored | None = None,
     ) -> Iterator[int]:
         """Yield part numbers as they finish; a slow part does not hold back the rest.
 
@@ -92,7 +93,7 @@ class RayEngine:
         # actors hold, for ever.
         numbers = ray.data.from_items([{"part": n} for n in todo], override_num_blocks=len(todo))
         done = numbers.map_batches(
-            type("Worker", (_Worker,), {"task": (make_kernel, write, todo, resources)}),
+            type("Worker", (_Worker,), {"task": (make_kernel, write, todo, resources, is_stored)}),
             batch_size=1,
             compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(todo))),
             num_cpus=resources.cpus,
@@ -164,12 +165,12 @@ class _Executor(StreamingExecutor):
 class _Worker:
     """One actor: builds the kernel once, then works on the parts that Ray Data sends."""
 
-    task: tuple[Callable[[], Kernel], Write, dict[int, Part], Resources]
+    task: tuple[Callable[[], Kernel], Write, dict[int, Part], Resources, IsStored | None]
     """What to do. It travels in the class: constructor arguments lie in the object store of a
     process that may be gone when a dead actor is to start again."""
 
     def __init__(self) -> None:
-        self.make_kernel, self.write, self.todo, resources = self.task
+        self.make_kernel, self.write, self.todo, resources, self.is_stored = self.task
         limit_threads(resources.cpus)
         self.kernel: Kernel | None = None
 
@@ -184,7 +185,7 @@ class _Worker:
             try:
                 if self.kernel is None:
                     self.kernel = self.make_kernel()
-                work(self.kernel, self.todo[number], self.write)
+                work(self.kernel, self.todo[number], self.write, self.is_stored)
                 failures.append("")
             except ScfError as error:
                 failures.append(_to_text(error))

@@ -20,7 +20,7 @@ from ifas_model.rows import repeated
 from ifas_model.shards import LABEL_CODES, SHARD_SCHEMA
 from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Label
-from scf_pipeline import progress, shuffle
+from scf_pipeline import progress, reach, shuffle
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.dataset_card import dataset_card
 from scf_pipeline.engine import Engine, Kernel, Resources
@@ -145,8 +145,9 @@ def run(
         return sealed
     writer.claim()
     plans = _first_pass(config, faces, captions, writer.path / SHUFFLE, engine)
+    writer.ask_for(plan.name for plan in plans)
     data = writer.path / DATA
-    todo = [plan for plan in plans if not (data / plan.name).exists()]
+    todo = [plan for plan in plans if not reach.is_file(data / plan.name)]
     write = partial(_write_file, folder=data, plans=tuple(plans), config=config)
     done = engine.map_parts(_make_gather, todo, write, Resources())
     progress.consume(done, total=len(todo), label=f"{config.stage}, pass 2")
@@ -222,7 +223,7 @@ def _first_pass(
     engine: Engine,
 ) -> list[FilePlan]:
     parts = _joined(faces, captions)
-    todo = [part for part in parts if not (folder / part_name(part.number)).exists()]
+    todo = [part for part in parts if not reach.is_file(folder / part_name(part.number))]
     total = sum(entry["bytes"] for entry in faces.files.values())
     num_buckets = max(1, -(-total * BUCKETS_PER_FILE // config.file_bytes))
     write = partial(_write_sorted, folder=folder, num_buckets=num_buckets)

@@ -14,6 +14,7 @@ from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.errors import CaptionerError
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
+from scf_pipeline.stages.caption import _Fitting
 
 GREEDY = Decoding(num_beams=1, min_new_tokens=2, max_new_tokens=8)
 BEAMS = Decoding(num_beams=3, min_new_tokens=2, max_new_tokens=8)
@@ -62,6 +63,71 @@ def test_a_batch_of_one_and_of_many_give_the_same_captions(parts, pictures, deco
     assert [c.mean_log_probability for c in together] == pytest.approx(
         [c.mean_log_probability for c in alone], abs=1e-4
     )
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, BEAMS, SAMPLED], ids=["greedy", "beams", "sampled"])
+def test_halves_of_a_batch_give_the_same_captions_on_a_cpu(parts, pictures, decoding):
+    seeds, speaker = list(range(20)), captioner(parts, decoding)
+    fitting = _Fitting(Cramped(speaker, 3), 16, name="cramped")
+    halves = fitting.caption(pictures * 4, seeds)
+    whole = speaker.caption(pictures * 4, seeds)
+    assert fitting.cuts == [8, 4, 2]
+    assert texts(halves) == texts(whole)
+    assert [c.num_tokens for c in halves] == [c.num_tokens for c in whole]
+    assert [c.mean_log_probability for c in halves] == pytest.approx(
+        [c.mean_log_probability for c in whole], abs=1e-4
+    )
+
+
+class Cramped:
+    """A captioner with memory for so many pictures at a time."""
+
+    def __init__(self, speaker, fits):
+        self.speaker, self.fits = speaker, fits
+
+    def caption(self, pictures, seeds, *, insist=False):
+        captions = self.speaker.caption(pictures, seeds, insist=insist)
+        if len(pictures) > self.fits:
+            raise MemoryError
+        return captions
+
+
+CPU_IS_FULL = (
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 9223372036854775 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total"),
+        RuntimeError(CPU_IS_FULL),
+        MemoryError("Unable to allocate 2 GiB for an array"),
+    ],
+    ids=["gpu", "cpu", "numpy"],
+)
+def test_memory_that_does_not_suffice_is_said_so_that_the_stage_understands(
+    parts, pictures, monkeypatch, error
+):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(parts[0], "generate", fail)
+    with pytest.raises(MemoryError, match="allocate"):
+        captioner(parts, GREEDY).caption(pictures, range(5))
+
+
+def test_torch_says_what_is_taken_for_a_lack_of_memory_on_a_cpu(parts, pictures, monkeypatch):
+    monkeypatch.setattr(parts[0], "generate", lambda **_: torch.empty(2**56))
+    with pytest.raises(MemoryError, match="can't allocate memory"):
+        captioner(parts, GREEDY).caption(pictures, range(5))
+
+
+def test_another_error_of_torch_is_no_lack_of_memory(parts, pictures, monkeypatch):
+    monkeypatch.setattr(parts[0], "generate", lambda **_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        captioner(parts, GREEDY).caption(pictures, range(5))
 
 
 def test_two_pictures_give_different_logits(parts, pictures):
