@@ -228,6 +228,11 @@ MALFORMED: Refused = {
     "no number as word": ("keywords: {print: [.nan]}\n", "YAML reads nan", ":1: keywords.print.0"),
     "no day": ("keywords:\n  print:\n  - 2025-02-30\n", "day is out of range", ":3"),
     "endless number": ("keywords: {print: [0x" + "f" * 9999 + "]}\n", "longer than 100", ":1"),
+    "endless window": (
+        "keywords: {print: [a]}\nnegation: {words: [not], window: 0x" + "f" * 9999 + "}\n",
+        "longer than 100",
+        ":2",
+    ),
     "endless time": ("keywords: {print: [1" + ":1" * 999 + ".5]}\n", "longer than 100", ":1"),
     "null among words": (
         "keywords: {print: [a, null]}\n",
