@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from scf_pipeline.config import digest
 from scf_pipeline.files import MANIFEST, SETTINGS, hash_files
 from scf_pipeline.settings import Settings
-from scf_pipeline.store import Artifact
+from scf_pipeline.store import SEAL, Artifact
 
 Change = Callable[[pa.Table], pa.Table]
 
@@ -34,6 +35,8 @@ def forge(root: Path) -> None:
             text = text.replace(old, new)
         manifest = json.loads(text) | {"files": hash_files(UPath(folder))}
         settings = Settings.from_dict(manifest).to_dict()
-        (folder / MANIFEST).write_text(json.dumps(manifest | settings), "utf-8")
+        manifest = {key: value for key, value in (manifest | settings).items() if key != SEAL}
+        told = manifest | {SEAL: digest(manifest)}
+        (folder / MANIFEST).write_text(json.dumps(told), "utf-8")
         (folder / SETTINGS).write_text(json.dumps(settings), "utf-8")
         renamed[before.name] = Artifact.open(folder).name

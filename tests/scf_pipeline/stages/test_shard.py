@@ -388,6 +388,7 @@ def rewrite(folder: Path, number: int, act: Callable[[pa.Table], pa.Table]) -> A
     pq.write_table(act(pq.read_table(file)), file)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["files"] = hash_files(UPath(folder))
+    del manifest["seal"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return Artifact.open(folder)
 
