@@ -158,7 +158,7 @@ FILES = {
 
 
 def run_caption(root: Path) -> None:
-    chain_speaker = partial(chain._load_backend, root / chain.NOTES)
+    chain_speaker = partial(chain._load_backend, root / chain.NOTES, 0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(caption, "plugins", SimpleNamespace(load=chain_speaker))
         caption.run(
