@@ -69,7 +69,8 @@ class FilePart:
         if "reject" not in file.schema_arrow.names:
             return file.read(columns=None if columns is None else list(columns))
         table = file.read(columns=None if columns is None else [*columns, "reject"])
-        live = table.filter(pc.is_null(table["reject"]))
+        is_live = pc.is_null(table["reject"])
+        live = table if pc.all(is_live).as_py() else table.filter(is_live)  # which copies all
         return live if columns is None or "reject" in columns else live.drop_columns("reject")
 
     def read_all(self, columns: Sequence[str] | None = None) -> pa.Table:
