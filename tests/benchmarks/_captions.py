@@ -1,9 +1,9 @@
 """Millions of distinct captions, as a sealed artifact like those of `scf caption`.
 
-A caption is one combination of the choices of a grammar, some 10^16 of them: opening, adjective,
-person, clothes, medium or thing, place, and a made-up name of three syllables. Row n takes the
+A caption is one combination of the choices of a grammar, some 10^14 of them: opening, adjective,
+person, colour, clothes, medium or thing, and three syllables of a made-up name. Row n takes the
 combination ``n * STEP`` modulo their number; as STEP shares no factor with it, no combination comes
-twice, and neighbouring rows differ in every choice. Half a million words occur.
+twice, and every choice varies all along the rows. 400,000 words occur.
 """
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ class Usage:
     """From start to end."""
 
     peak_mb: float
-    """Most memory of all processes at one moment: PSS, shared memory left out."""
+    """Most memory of all processes at one moment: PSS in MB, shared memory left out."""
+
+    peak_own_mb: float
+    """The same without Ray's service processes: the command and its workers."""
 
     peak_shared_mb: float
     """Most shared memory at one moment: Ray's object store."""
@@ -34,18 +37,23 @@ def run_watched(command: Sequence[str], *, every_s: float = 0.1) -> Usage:
         RuntimeError: If the command fails.
     """
     started = time.perf_counter()
+    peaks = {"all": 0, "own": 0, "shared": 0}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        private = shared = 0
         while process.poll() is None:
-            pages = [read_pages(one) for one in family(process.pid)]
-            private = max(private, sum(one["Pss"] - one["Pss_Shmem"] for one in pages))
-            shared = max(shared, sum(one["Pss_Shmem"] for one in pages))
+            found = dict.fromkeys(peaks, 0)
+            for one in family(process.pid):
+                pages = read_pages(one)
+                private = pages["Pss"] - pages["Pss_Shmem"]
+                found["all"] += private
+                found["own"] += private if one == process.pid or is_worker(one) else 0
+                found["shared"] += pages["Pss_Shmem"]
+            peaks = {name: max(peaks[name], found[name]) for name in peaks}
             time.sleep(every_s)
         seconds = time.perf_counter() - started
         if process.returncode:
             told = process.stderr.read().decode() if process.stderr else ""
             raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {told}")
-    return Usage(seconds, private / 1024, shared / 1024)
+    return Usage(seconds, *(kilobytes * 1024 / 1e6 for kilobytes in peaks.values()))
 
 
 def family(root: int) -> list[int]:
@@ -61,6 +69,15 @@ def family(root: int) -> list[int]:
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found
+
+
+def is_worker(process: int) -> bool:
+    """Tell whether a process is an actor or a task of ours, as Ray names them."""
+    try:
+        title = (PROC / str(process) / "cmdline").read_text()
+    except OSError:
+        return False
+    return title.startswith(("ray::MapWorker", "ray::_run_task"))
 
 
 def read_pages(process: int) -> Mapping[str, int]:

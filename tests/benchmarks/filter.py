@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +105,20 @@ def measure_files(
     started = time.perf_counter()
     engine = choose(options.workers)
     ray_seconds = time.perf_counter() - started
-    folders = (place / f"out-{number}" for number in count())
     kept: dict[str, int] = {}
+
+    def new(name: str) -> UPath:
+        shutil.rmtree(place / name, ignore_errors=True)
+        return UPath(place / name)
 
     def filter_(captions: Artifact, name: str) -> None:
         config = stage.FilterConfig(dictionary=default_dictionary())
-        out = stage.run(config, captions=captions, out=UPath(next(folders)), engine=engine)
+        out = stage.run(config, captions=captions, out=new(f"filtered-{name}"), engine=engine)
         kept[name] = out.counts.live
 
     def copy() -> None:
         settings = Settings("copy", 1, {}, {"captions": distinct.name})
-        writer = ArtifactWriter(next(folders), FILTER_SCHEMA, settings=settings)
+        writer = ArtifactWriter(new("copied"), FILTER_SCHEMA, settings=settings)
         todo = writer.missing(distinct.parts())
         for _ in engine.map_parts(make_copy, todo, writer.write, Resources()):
             pass
