@@ -83,7 +83,8 @@ class FilePart:
         """
         table = self.read_all(None if columns is None else list({*columns, REJECT}))
         if REJECT in table.column_names:
-            table = table.filter(pc.is_null(table[REJECT]))
+            is_live = pc.is_null(table[REJECT])
+            table = table if pc.all(is_live).as_py() else table.filter(is_live)  # which copies all
         return table if columns is None else table.select(list(columns))
 
     def read_all(self, columns: Sequence[str] | None = None) -> pa.Table:
