@@ -54,6 +54,10 @@ class Speaker:
     def __init__(self, notes: Path, model: str) -> None:
         self.notes, self.model = notes, model
 
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """Return the picture as it is."""
+        return picture
+
     def caption(self, pictures: Any, seeds: Any, *, insist: bool = False) -> list[Caption]:
         """Return a text for each picture, and note the batch before it is returned."""
         names = [_name(picture) for picture in pictures]
