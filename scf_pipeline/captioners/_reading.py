@@ -61,11 +61,11 @@ class Reader:
         return self.language(**inputs, use_cache=True).logits.float()
 
 
-class _Buffer(DynamicLayer):
+class _Buffer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values of a layer, with room for all tokens to come."""
 
     def __init__(self, room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.room, self.length = room, 0
 
     def update(

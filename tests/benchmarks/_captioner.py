@@ -1,8 +1,8 @@
 """The *bench model*: a BLIP-2 of random weights whose parts have the proportions of the real one.
 
-Vision is of the size of ViT-B, the Q-Former BERT's, the language model OPT-125M's with OPT's
-vocabulary; as in BLIP-2 with ViT-g and OPT-2.7B, seeing costs more than twice what reading and
-writing twenty tokens costs. Random weights say nothing, so two things are arranged:
+Vision is ViT-B/32, the language model the lower half of OPT-125M with OPT's vocabulary. As in BLIP-2
+with ViT-g and OPT-2.7B, vision takes some two thirds of the multiplications of a caption of twenty
+tokens. Random weights say nothing, so two things are arranged:
 
 * Weights of vision and Q-Former and position embeddings are large, or pictures would look alike and
   greedy search would repeat one token for ever.
@@ -12,8 +12,10 @@ writing twenty tokens costs. Random weights say nothing, so two things are arran
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,12 +29,14 @@ from transformers import (
     Blip2QFormerConfig,
     Blip2VisionConfig,
     BlipImageProcessorPil,
+    LogitsProcessorList,
     OPTConfig,
     PreTrainedTokenizerFast,
 )
 
+from scf_pipeline.captioners import blip2
 from scf_pipeline.captioners._instructions import Decoding, Instructions
-from scf_pipeline.captioners.blip2 import save_parts
+from scf_pipeline.captioners._seeing import prompt_ids
 from scf_pipeline.schema import FACE_SCHEMA
 from scf_pipeline.settings import Settings
 from scf_pipeline.store import Artifact, ArtifactWriter
@@ -40,9 +44,6 @@ from scf_pipeline.store import Artifact, ArtifactWriter
 VOCABULARY = 50_304
 END = 3
 """Id that ends a caption."""
-
-END_BIAS = 1.45
-"""What its logit is raised by."""
 
 PADDING, BOUNDARY = "<pad>", "</s>"
 PROMPT = "a photo of"
@@ -63,7 +64,25 @@ class Sizes:
     language_layers: int = 6
     head_dim: int = 64
     vocabulary: int = VOCABULARY
+    end_bias: float = 1.45
+    """What the logit of the end token is raised by."""
 
+
+MINIATURE = Sizes(
+    image_px=64,
+    patch_px=16,
+    vision_dim=128,
+    vision_layers=5,
+    qformer_dim=128,
+    qformer_layers=2,
+    queries=8,
+    language_dim=128,
+    language_layers=2,
+    head_dim=32,
+    vocabulary=512,
+    end_bias=0.9,
+)
+"""The miniature's sizes."""
 
 TINY = Sizes(
     image_px=32,
@@ -101,7 +120,7 @@ def build(sizes: Sizes, *, seed: int = 0) -> tuple[Blip2ForConditionalGeneration
         model.language_projection.weight.mul_(2)
         decoder.embed_positions.weight.normal_(0, 0.3)
         end = model.language_model.lm_head.weight[END]
-        decoder.final_layer_norm.bias += END_BIAS * end / end.norm() ** 2
+        decoder.final_layer_norm.bias += sizes.end_bias * end / end.norm() ** 2
     return model.eval(), processor
 
 
@@ -163,11 +182,41 @@ def configure(sizes: Sizes, tokenizer: PreTrainedTokenizerFast) -> Blip2Config:
     )
 
 
-def write_checkpoint(folder: Path, sizes: Sizes, decoding: Decoding, *, seed: int = 0) -> Path:
-    """Write the bench model as a checkpoint folder."""
-    folder.mkdir(parents=True)
-    save_parts(folder, *build(sizes, seed=seed), Instructions(prompt=PROMPT, decoding=decoding))
-    return folder
+def build_captioner(sizes: Sizes, decoding: Decoding, *, seed: int = 0) -> blip2.Blip2Captioner:
+    """Return the bench model as a captioner."""
+    instructions = Instructions(prompt=PROMPT, decoding=decoding)
+    return blip2.Blip2Captioner(*build(sizes, seed=seed), instructions)
+
+
+def generate(
+    captioner: blip2.Blip2Captioner, pixels: torch.Tensor, decoding: Decoding, seeds: Sequence[int]
+) -> torch.Tensor:
+    """Return the new tokens of transformers' own `generate` on ready tensors, (B, T)."""
+    model, processor = captioner.model, captioner.processor
+    start = torch.tensor([prompt_ids(processor, PROMPT)]).expand(len(pixels), -1)
+    options: dict[str, Any] = {}
+    if decoding.temperature is not None:
+        sampling = blip2.SeededSampling(
+            seeds, temperature=decoding.temperature, top_p=decoding.top_p
+        )
+        options["logits_processor"] = LogitsProcessorList([sampling])
+    if decoding.num_beams > 1:
+        options["length_penalty"] = decoding.length_penalty
+    with torch.inference_mode():
+        out = model.generate(
+            pixel_values=pixels,
+            input_ids=start,
+            attention_mask=torch.ones_like(start),
+            do_sample=False,
+            num_beams=decoding.num_beams,
+            min_new_tokens=decoding.min_new_tokens,
+            max_new_tokens=decoding.max_new_tokens,
+            suppress_tokens=[model.config.image_token_index],
+            eos_token_id=captioner.end_tokens,
+            pad_token_id=processor.tokenizer.pad_token_id,
+            **options,
+        )
+    return out[:, start.shape[1] :]
 
 
 def draw_pictures(count: int, side: int, *, seed: int = 0) -> list[np.ndarray]:
