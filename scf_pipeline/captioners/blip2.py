@@ -3,12 +3,13 @@
 Prompt and decoding belong to the checkpoint: a folder may hold ``captioner.json``.
 
 Shapes in this file:
-    B batch, R rows, W vocabulary.
+    B batch, R rows, W vocabulary, P image patches and class token, V vision width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from scf_pipeline.captioners._instructions import (
     write_instructions,
 )
 from scf_pipeline.captioners._seeing import Eye, embed, image_token, prompt_ids, see
+from scf_pipeline.captioners._vision_cache import VisionCache, open_cache
 from scf_pipeline.errors import CaptionerError
 
 INSIST_PENALTY = 1.2
@@ -74,6 +76,7 @@ class Blip2Captioner:
         model: BLIP-2, in evaluation mode.
         processor: Its tokenizer and image processor.
         instructions: Prompt and decoding.
+        cache: Remembers what the vision tower saw.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class Blip2Captioner:
         model: Blip2ForConditionalGeneration,
         processor: Blip2Processor,
         instructions: Instructions,
+        cache: VisionCache | None = None,
     ) -> None:
+        self.cache = cache
         self.model, self.processor, self.instructions = model, processor, instructions
         self.end_tokens = end_tokens(model)
         self.eye = Eye(processor.image_processor)
@@ -92,18 +97,23 @@ class Blip2Captioner:
         return self.eye.prepare(picture)
 
     @torch.inference_mode()
+    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Return what the vision tower sees in prepared pictures, (B, P, V)."""
+        device, dtype = self.model.device, self.model.dtype
+        return see(self.model, self.eye.pixel_values(pictures, device=device, dtype=dtype))
+
+    @torch.inference_mode()
     def caption(
         self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool = False
     ) -> list[Caption]:
         """Caption one batch; see `Captioner.caption`."""
         if not pictures:
             return []
-        device, dtype = self.model.device, self.model.dtype
-        features = see(self.model, self.eye.pixel_values(pictures, device=device, dtype=dtype))
-        prompt = self.prompt_ids.to(device).expand(len(pictures), -1)
+        look = self.look if self.cache is None else partial(self.cache.features, look=self.look)
+        prompt = self.prompt_ids.to(self.model.device).expand(len(pictures), -1)
         written = write(
             self.model.language_model,
-            embed(self.model, features, prompt),
+            embed(self.model, look(pictures), prompt),
             prompt,
             self._rules(insist=insist),
             self._sampler(seeds, insist=insist),
@@ -261,7 +271,8 @@ def load(model: Model) -> Blip2Captioner:
     )
     if on_gpu:
         weights.to("cuda")  # type: ignore[arg-type]
-    return Blip2Captioner(weights, processor, instructions)
+    cache = open_cache(weights, Eye(processor.image_processor))
+    return Blip2Captioner(weights, processor, instructions, cache)
 
 
 BACKEND = Backend(

@@ -1,8 +1,8 @@
 """The *bench model*: a BLIP-2 of random weights whose parts have the proportions of the real one.
 
-Vision is ViT-B/32, the language model the lower half of OPT-125M with OPT's vocabulary. As in BLIP-2
-with ViT-g and OPT-2.7B, vision takes some two thirds of the multiplications of a caption of twenty
-tokens. Random weights say nothing, so two things are arranged:
+Vision is ViT-B/32, the language model the lower half of OPT-125M with OPT's vocabulary. As in
+BLIP-2 with ViT-g and OPT-2.7B, vision takes some two thirds of the multiplications of a caption of
+twenty tokens. Random weights say nothing, so two things are arranged:
 
 * Weights of vision and Q-Former and position embeddings are large, or pictures would look alike and
   greedy search would repeat one token for ever.
