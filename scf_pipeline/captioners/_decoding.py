@@ -95,6 +95,7 @@ def write(
     prompt_ids: Tensor,
     rules: Rules,
     sampler: Sampler | None = None,
+    reader: Reader | None = None,
 ) -> Written:
     """Continue the prompts of a batch.
 
@@ -104,8 +105,10 @@ def write(
         prompt_ids: Their ids, (B, S).
         rules: What may be written.
         sampler: Draws tokens where there is one beam; without it the best are taken.
+        reader: Runs the language model; ``None`` makes one.
     """
-    reader = Reader(language, room=prompt.shape[1] + rules.max_new_tokens * rules.num_beams)
+    if reader is None:
+        reader = Reader(language, room=prompt.shape[1] + rules.max_new_tokens * rules.num_beams)
     if rules.num_beams > 1:
         return _write_beams(reader, prompt, prompt_ids, rules)
     return _write_best(reader, prompt, prompt_ids, rules, sampler)

@@ -19,6 +19,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ class VisionCache:
     def __init__(self, folder: Path, model: Blip2ForConditionalGeneration, eye: Eye) -> None:
         self.folder = folder / identify(model, eye)
         self.device, self.dtype = model.device, model.dtype
-        config = model.config.vision_config
+        config: Any = model.config.vision_config
         self.shape = (1 + (config.image_size // config.patch_size) ** 2, config.hidden_size)
         self.writes = True
 
