@@ -46,8 +46,11 @@ class Eye:
     ) -> Tensor:
         """Return prepared pictures as the vision tower wants them, (B, 3, side, side)."""
         pixels = torch.from_numpy(np.stack(prepared)).to(device).int()
-        values = self.values.to(device, dtype)
-        return torch.stack([values[channel][pixels[:, channel]] for channel in range(3)], dim=1)
+        found = [
+            values.index_select(0, pixels[:, channel].flatten()).view_as(pixels[:, channel])
+            for channel, values in enumerate(self.values.to(device, dtype))
+        ]
+        return torch.stack(found, dim=1)
 
     def _process(self, picture: NDArray[np.uint8], **options: bool) -> Any:  # noqa: ANN401
         found = self.image_processor(Image.fromarray(picture), return_tensors="np", **options)

@@ -1,12 +1,12 @@
 """The *bench model*: a BLIP-2 of random weights whose parts have the proportions of the real one.
 
-Vision is ViT-B/32, the language model the lower half of OPT-125M with OPT's vocabulary. As in
-BLIP-2 with ViT-g and OPT-2.7B, vision takes some two thirds of the multiplications of a caption of
-twenty tokens. Random weights say nothing, so two things are arranged:
+Vision is ViT-B/32, the Q-Former half of BERT's size, the language model a small OPT with the full
+vocabulary. Vision takes some two thirds of the time of a greedy caption, as its share of the
+multiplications of BLIP-2 with ViT-g and OPT-2.7B is. Random weights say nothing, so two things are arranged:
 
 * Weights of vision and Q-Former and position embeddings are large, or pictures would look alike and
   greedy search would repeat one token for ever.
-* The end token is raised to where captions end at lengths that vary as those of captions do.
+* Eight tokens end a caption, and are raised to where lengths vary as those of captions do.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from scf_pipeline.settings import Settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
 VOCABULARY = 50_304
-END = 3
-"""Id that ends a caption."""
+ENDS = tuple(range(3, 11))
+"""Ids that end a caption."""
 
 PADDING, BOUNDARY = "<pad>", "</s>"
 PROMPT = "a photo of"
@@ -60,12 +60,12 @@ class Sizes:
     qformer_dim: int = 768
     qformer_layers: int = 6
     queries: int = 16
-    language_dim: int = 768
+    language_dim: int = 512
     language_layers: int = 6
     head_dim: int = 64
     vocabulary: int = VOCABULARY
-    end_bias: float = 1.45
-    """What the logit of the end token is raised by."""
+    end_bias: float = 1.05
+    """What the logits of the end tokens are raised by."""
 
 
 MINIATURE = Sizes(
@@ -80,7 +80,7 @@ MINIATURE = Sizes(
     language_layers=2,
     head_dim=32,
     vocabulary=512,
-    end_bias=0.9,
+    end_bias=0.4,
 )
 """The miniature's sizes."""
 
@@ -117,10 +117,12 @@ def build(sizes: Sizes, *, seed: int = 0) -> tuple[Blip2ForConditionalGeneration
             for weight in part.parameters():
                 if weight.ndim == 2:
                     weight.mul_(3)
-        model.language_projection.weight.mul_(2)
-        decoder.embed_positions.weight.normal_(0, 0.3)
-        end = model.language_model.lm_head.weight[END]
-        decoder.final_layer_norm.bias += sizes.end_bias * end / end.norm() ** 2
+        model.language_projection.weight.mul_(6)
+        decoder.embed_positions.weight.normal_(0, 0.25)
+        ends = model.language_model.lm_head.weight[list(ENDS)]
+        raised = (ends / ends.norm(dim=1, keepdim=True) ** 2).sum(0)
+        decoder.final_layer_norm.bias += sizes.end_bias * raised
+    model.generation_config.eos_token_id = list(ENDS)
     return model.eval(), processor
 
 
@@ -175,7 +177,7 @@ def configure(sizes: Sizes, tokenizer: PreTrainedTokenizerFast) -> Blip2Config:
             max_position_embeddings=128,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=END,
+            eos_token_id=ENDS[0],
         ),
         num_query_tokens=sizes.queries,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),

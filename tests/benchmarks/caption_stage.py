@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return sizes and counts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for name, default in (
-        ("faces", 64), ("batch-size", 16), ("part", 32), ("rounds", 5), ("threads", 1),
+        ("faces", 64), ("batch-size", 32), ("part", 64), ("rounds", 5), ("threads", 1),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--tiny", action="store_true", help="try the script, measure nothing")

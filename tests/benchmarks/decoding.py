@@ -4,7 +4,7 @@ Both begin at the vision tower's features, so that what they share is left out; 
 beside them. Greedy, sampled with seeds, and five beams, on the bench model and on the miniature's
 sizes; transformers' static cache as well.
 
-Example: python tests/benchmarks/decoding.py --batch-size 16 --rounds 5
+Example: python tests/benchmarks/decoding.py --batch-size 32 --rounds 5
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DECODINGS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for name, default in (("batch-size", 16), ("rounds", 5), ("threads", 1)):
+    for name, default in (("batch-size", 32), ("rounds", 5), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--static", action="store_true", help="transformers' static cache as well")
     parser.add_argument("--tiny", action="store_true", help="try the script, measure nothing")
