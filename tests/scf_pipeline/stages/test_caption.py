@@ -33,6 +33,9 @@ class FakeCaptioner:
         self.stammers, self.stammers_twice = set(stammers), set(stammers_twice)
         self.calls = []
 
+    def prepare(self, picture):
+        return picture
+
     def caption(self, pictures, seeds, *, insist=False):
         self.calls.append((len(pictures), insist))
         reds = [int(picture[0, 0, 0]) for picture in pictures]
