@@ -3,6 +3,7 @@
 import io
 import tempfile
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,12 +24,17 @@ def encode(pixels):
 
 def write(folder, pictures):
     """Write a shard folder that holds these pictures."""
+    return write_images(folder, [{"bytes": picture, "path": None} for picture in pictures])
+
+
+def write_images(folder, images):
+    """Write a shard folder with these values of the column `image`."""
     (folder / "data").mkdir(parents=True)
     rows = [
         dict.fromkeys(SHARD_SCHEMA.names)
         | {"face_id": f"siw/{n}#0", "dataset": "siw", "split": "test", "label": n % 2}
-        | {"image": {"bytes": picture, "path": None}}
-        for n, picture in enumerate(pictures)
+        | {"image": image}
+        for n, image in enumerate(images)
     ]
     table = pa.Table.from_pylist(rows, schema=SHARD_SCHEMA)
     pq.write_table(table, folder / "data" / "test-00000-of-00001.parquet", row_group_size=3)
@@ -108,6 +114,36 @@ def test_a_picture_that_is_none_is_named(tmp_path):
         with pytest.raises(ShardError, match="must be encoded") as error:
             faces.pixels(place)
         assert error.value.where.endswith(f"siw/{place}#0")
+
+
+def test_the_path_of_a_picture_is_never_opened(tmp_path, monkeypatch):
+    """`datasets` would decode it where there are no bytes, be it a file or an address."""
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(encode(np.full((4, 4, 3), 9, np.uint8)))
+    own = encode(np.full((4, 4, 3), 1, np.uint8))
+    paths = [str(secret), secret.as_uri(), "http://127.0.0.1:9/x.png", "/dev/zero", "hf://a/b/c"]
+    pictures = [{"bytes": None, "path": path} for path in paths]
+    folder = write_images(tmp_path / "shards", [*pictures, {"bytes": own, "path": str(secret)}])
+    faces = load_faces(folder)
+
+    def refuse(*_, **__):
+        raise AssertionError("a shard must not lead to another file")
+
+    monkeypatch.setattr(datasets.Image, "decode_example", refuse)
+    monkeypatch.setattr("fsspec.core.open_files", refuse)
+    for place in range(len(paths)):
+        with pytest.raises(ShardError, match="must be encoded"):
+            faces.pixels(place)
+    assert int(faces.pixels(len(paths)).max()) == 1
+
+
+@pytest.mark.parametrize("start", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", b"GIF89a"])
+def test_a_format_that_no_dataset_uses_is_not_tried(tmp_path, monkeypatch, start):
+    """Pillow hands PostScript to Ghostscript, another program."""
+    monkeypatch.setattr("subprocess.Popen", None)
+    faces = load_faces(write(tmp_path / "shards", [start + b"\0" * 99]))
+    with pytest.raises(ShardError, match="must be encoded"):
+        faces.pixels(0)
 
 
 def test_a_damaged_page_is_told(tmp_path):
