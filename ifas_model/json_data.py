@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ MAX_BYTES = 64 * 2**20
 
 MAX_DEPTH = 64
 """Deepest nesting that is read; the project's own files nest ten deep."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read(file: Path, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - plain data
@@ -41,13 +44,16 @@ def parse(raw: bytes) -> Any:  # noqa: ANN401 - plain data
     """Return the plain data of a JSON text.
 
     Raises:
-        ValueError: If it is none, holds a number of thousands of digits, or is deeper than
-            `MAX_DEPTH`.
+        ValueError: If it is none, holds a number of thousands of digits or text that cannot be
+            written, or is deeper than `MAX_DEPTH`.
     """
+    text = raw.decode("utf-8")
     try:
-        data = json.loads(raw)
+        data = json.loads(text)
     except RecursionError as error:
         raise _too_deep() from error
+    if _SURROGATE.search(text):  # which may be one half of a character, without the other
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
     level = [data]
     for _ in range(MAX_DEPTH):
         level = [below for one in level for below in _below(one)]
