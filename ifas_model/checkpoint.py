@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -14,6 +14,9 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from ifas_model import json_data
 from ifas_model.errors import ModelError
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 _FIX = "Name a complete folder in the Hugging Face layout, with weights as safetensors."
 BROKEN = (
@@ -67,7 +70,7 @@ def reading(folder: Path, fix: str = _FIX) -> Iterator[None]:
         ) from error
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path | UPath) -> None:
     """Check that a checkpoint folder holds weights and settings, and leads nowhere else.
 
     transformers follows more than that: it puts adapters into a model that has them beside it,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 MAX_BYTES = 64 * 2**20
 """Largest file that is read; the manifest of a hundred thousand files takes a quarter of it."""
@@ -16,7 +19,7 @@ MAX_DEPTH = 64
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read(file: Path, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - plain data
+def read(file: Path | UPath, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - plain data
     """Return the plain data of a JSON file, on this disk or elsewhere.
 
     Raises:
@@ -26,7 +29,7 @@ def read(file: Path, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - pl
     return parse(read_bytes(file, max_bytes=max_bytes))
 
 
-def read_bytes(file: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
+def read_bytes(file: Path | UPath, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the content of a file that is not too large.
 
     Raises:
@@ -34,7 +37,7 @@ def read_bytes(file: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
         OSError: If the file cannot be read.
     """
     with file.open("rb") as stream:
-        raw = stream.read(max_bytes + 1)
+        raw: bytes = stream.read(max_bytes + 1)
     if len(raw) > max_bytes:
         raise ValueError(f"it must hold at most {max_bytes} bytes, but holds more")
     return raw

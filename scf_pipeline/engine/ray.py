@@ -20,7 +20,7 @@ import pyarrow as pa
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
-from ray._raylet import Config
+from ray._raylet import Config  # type: ignore[attr-defined]  # compiled
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
