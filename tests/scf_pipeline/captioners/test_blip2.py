@@ -73,8 +73,9 @@ def test_a_batch_of_one_and_of_many_give_the_same_captions(parts, pictures, deco
 def test_halves_of_a_batch_give_the_same_captions_on_a_cpu(parts, pictures, decoding):
     seeds, speaker = list(range(20)), captioner(parts, decoding)
     fitting = _Fitting(Cramped(speaker, 3), 16, name="cramped")
-    halves = fitting.caption(pictures * 4, seeds)
-    whole = speaker.caption(pictures * 4, seeds)
+    prepared = [speaker.prepare(picture) for picture in pictures] * 4
+    halves = fitting.caption(prepared, seeds)
+    whole = speaker.caption(prepared, seeds)
     assert fitting.cuts == [8, 4, 2]
     assert texts(halves) == texts(whole)
     assert [c.num_tokens for c in halves] == [c.num_tokens for c in whole]
@@ -114,24 +115,24 @@ CPU_IS_FULL = (
 def test_memory_that_does_not_suffice_is_said_so_that_the_stage_understands(
     parts, pictures, monkeypatch, error
 ):
-    def fail(**_):
+    def fail(*_):
         raise error
 
-    monkeypatch.setattr(parts[0], "generate", fail)
+    monkeypatch.setattr(blip2, "write", fail)
     with pytest.raises(MemoryError, match="allocate"):
-        captioner(parts, GREEDY).caption(pictures, range(5))
+        said(captioner(parts, GREEDY), pictures, range(5))
 
 
 def test_torch_says_what_is_taken_for_a_lack_of_memory_on_a_cpu(parts, pictures, monkeypatch):
-    monkeypatch.setattr(parts[0], "generate", lambda **_: torch.empty(2**56))
+    monkeypatch.setattr(blip2, "write", lambda *_: torch.empty(2**56))
     with pytest.raises(MemoryError, match="can't allocate memory"):
-        captioner(parts, GREEDY).caption(pictures, range(5))
+        said(captioner(parts, GREEDY), pictures, range(5))
 
 
 def test_another_error_of_torch_is_no_lack_of_memory(parts, pictures, monkeypatch):
-    monkeypatch.setattr(parts[0], "generate", lambda **_: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(blip2, "write", lambda *_: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
-        captioner(parts, GREEDY).caption(pictures, range(5))
+        said(captioner(parts, GREEDY), pictures, range(5))
 
 
 def test_two_pictures_give_different_logits(parts, pictures):
