@@ -210,6 +210,8 @@ def _connect(workers: int) -> None:
             ray_constants.ENABLE_RAY_CLUSTER = False
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             ray.init(
+                # Else Ray joins a cluster that anybody started here, and refuses `num_cpus`.
+                address="local",
                 num_cpus=workers,
                 include_dashboard=False,
                 log_to_driver=False,
