@@ -249,6 +249,8 @@ def _start(workers: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="scf-", dir=place))
     atexit.register(_end, folder, os.getpid())
     ray.init(
+        # Else Ray joins a cluster that anybody started here, and refuses `num_cpus`.
+        address="local",
         num_cpus=workers,
         include_dashboard=False,
         log_to_driver=False,
