@@ -2,7 +2,8 @@
 
 Vision is ViT-B/32, the Q-Former half of BERT's size, the language model a small OPT with the full
 vocabulary. Vision takes some two thirds of the time of a greedy caption, as its share of the
-multiplications of BLIP-2 with ViT-g and OPT-2.7B is. Random weights say nothing, so two things are arranged:
+multiplications of BLIP-2 with ViT-g and OPT-2.7B is. Random weights say nothing, so two things are
+arranged:
 
 * Weights of vision and Q-Former and position embeddings are large, or pictures would look alike and
   greedy search would repeat one token for ever.
