@@ -74,6 +74,7 @@ def measure(folder: Path, sizes: Sizes, count: int, options: argparse.Namespace)
         for batch in batches
     ]
     runs = iter(range(1_000_000))
+    cpu: dict[str, list[float]] = {}
     seconds = take_turns(
         {
             "stage": lambda: run_stage(captioner, faces, folder / str(next(runs)), options),
@@ -81,6 +82,7 @@ def measure(folder: Path, sizes: Sizes, count: int, options: argparse.Namespace)
             "own_loop": lambda: [captioner.caption(batch, [0] * len(batch)) for batch in batches],
         },
         options.rounds,
+        cpu=cpu,
     )
     said = Artifact.open(folder / "0").read(["caption", "num_tokens", "reject"])
     return {
@@ -92,6 +94,9 @@ def measure(folder: Path, sizes: Sizes, count: int, options: argparse.Namespace)
         "stage_over_generate": spread(ratios(seconds["generate"], seconds["stage"])),
         "stage_over_own_loop": spread(ratios(seconds["own_loop"], seconds["stage"])),
         "goal": GOAL,
+        "cpu_ms_a_row": {
+            name: spread([1000 * value / count for value in values]) for name, values in cpu.items()
+        },
         "tokens_a_caption": spread(said["num_tokens"].to_pylist()) | {"all": None},
         "distinct_captions": len(set(said["caption"].to_pylist())),
         "degenerate": said.num_rows - said["reject"].null_count,
@@ -125,6 +130,10 @@ def rows_of(name: str, found: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return the table's rows."""
     return [
         *((f"{name}: {which}, ms a row", value) for which, value in found["ms_a_row"].items()),
+        *(
+            (f"{name}: {which}, ms of processor a row", value)
+            for which, value in found["cpu_ms_a_row"].items()
+        ),
         (f"{name}: stage over generate (goal {GOAL})", found["stage_over_generate"]),
         (f"{name}: stage over our own bare loop", found["stage_over_own_loop"]),
         (f"{name}: degenerate of {found['rows']}", found["degenerate"]),

@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for side, value in one["ms_a_caption"].items():
                 rows.append((f"{model}: {name}, {side}, ms a caption", value))
             rows.append((f"{model}: {name}, generate over ours", one["speed_up"]))
+            rows.append(
+                (f"{model}: {name}, the same of the processor", one["speed_up_of_processor"])
+            )
             rows.append((f"{model}: {name}, the same tokens", str(one["same_tokens"])))
     publish({"machine": about, "options": vars(options), "found": found}, rows)
 
@@ -87,13 +90,15 @@ def compare(
     if options.static:
         sides["static"] = lambda: generated(captioner, features, cache_implementation="static")
     tokens = {name: trimmed(captioner, side()) for name, side in sides.items()}
-    seconds = take_turns(sides, options.rounds, warm_up=False)
+    cpu: dict[str, list[float]] = {}
+    seconds = take_turns(sides, options.rounds, warm_up=False, cpu=cpu)
     lengths = [len(row) for row in tokens["ours"]]
     return {
         "ms_a_caption": {
             name: spread([1000 * value / count for value in values])
             for name, values in seconds.items()
         },
+        "speed_up_of_processor": spread(ratios(cpu["generate"], cpu["ours"])),
         "speed_up": spread(ratios(seconds["generate"], seconds["ours"])),
         "same_tokens": all(one == tokens["ours"] for one in tokens.values()),
         "tokens_a_caption": sum(lengths) / count,

@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = []
     for name, figures in found.items():
         rows += [(f"{name}: {case}, ms a row", value) for case, value in figures["ms"].items()]
+        rows += [
+            (f"{name}: {case}, ms of processor a row", value)
+            for case, value in figures["cpu_ms"].items()
+        ]
         rows.append((f"{name}: second pass over none (goal {GOAL})", figures["speed_up"]))
         rows.append((f"{name}: bytes a picture", figures["bytes_a_picture"]))
         rows.append((f"{name}: the same captions", str(figures["same_captions"])))
@@ -82,13 +86,17 @@ def measure(folder: Path, sizes: Sizes, count: int, options: argparse.Namespace)
     said = {
         name: Artifact.open(case()).read(["caption"])["caption"] for name, case in cases.items()
     }
-    seconds = take_turns(cases, options.rounds)
+    cpu: dict[str, list[float]] = {}
+    seconds = take_turns(cases, options.rounds, cpu=cpu)
     files = [path for path in (folder / "kept").rglob("*") if path.is_file()]
     return {
         "rows": count,
         "ms": {
             name: spread([1000 * value / count for value in values])
             for name, values in seconds.items()
+        },
+        "cpu_ms": {
+            name: spread([1000 * value / count for value in values]) for name, values in cpu.items()
         },
         "speed_up": spread(ratios(seconds["none"], seconds["filled"])),
         "goal": GOAL,
