@@ -346,7 +346,7 @@ class ArtifactWriter:
     def remarks(self) -> dict[str, Any]:
         """Return what was remarked, by the part's file name; `seal` removes it."""
         return {
-            file.name.removesuffix(".json"): json.loads(reach.read(file))
+            file.name.removesuffix(".json"): reach.read_json(file)
             for file in reach.inside(self.path / REMARKS)
             if file.name.endswith(".json")
         }

@@ -177,6 +177,10 @@ JSON_READERS = {
     "ifas_model/json_data.py": "which bounds what it reads",
     "scf_pipeline/adapters/celeba_spoof.py": "whose annotations are larger, and bounded there",
     "scf_pipeline/engine/ray.py": "of its own workers",
+    "scf_pipeline/media/decoder.py": "of its parent",
+    "scf_pipeline/media/isolated.py": "of its child, no longer than a bound",
+    "scf_pipeline/stages/caption.py": "of the same worker's table",
+    "scf_pipeline/store.py": "that it has just written itself",
     "scf_pipeline/shuffle.py": "of files that the same stage wrote",
 }
 """Source files that may parse JSON by themselves, and why."""

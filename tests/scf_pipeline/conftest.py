@@ -250,7 +250,7 @@ def caption(
         for n, row in enumerate(identity(n, tail) for n in range(48))
         if row["label"] == label
     ]  # fmt: skip
-    rows[-1]["reject"] = Reject.DEGENERATE.value + tail
+    rows[-1]["reject"] = Reject.DEGENERATE.value
     inputs = {"faces": faces.name, "model": model}
     return seal_rows(folder, CAPTION_SCHEMA, rows, Settings("caption", 1, {"label": label}, inputs))
 
