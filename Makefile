@@ -2,12 +2,13 @@
 PYTHON ?= python3
 SCALE ?= default
 WORKERS ?= 2
+SECONDS ?= 600
 BIN := .venv/bin
 FLOW = flows/reproduce.py:$(shell echo $(SCALE) | tr a-z A-Z)
 OUT = runs/$(SCALE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types arch check test test-all chaos bench reproduce report clean
+.PHONY: help install format lint types arch check test test-all chaos fuzz bench reproduce report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -23,6 +24,10 @@ install: .venv/.dev ## build the environment with everything in it
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch .venv/.curate $@
+
+.venv/.fuzz: .venv/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	touch $@
 
 format: .venv/.dev ## format the code
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -46,6 +51,11 @@ test-all: .venv/.dev ## run the slow tests as well
 
 chaos: .venv/.dev ## try kills, full disks, rivals and damage; prints a table
 	$(BIN)/python -m pytest tests/chaos -m chaos
+
+fuzz: .venv/.fuzz ## feed dictionaries and sidecars whatever crashes them, SECONDS=600 each
+	for target in dictionary sidecars; do \
+		PYTHONPATH=.:tests/cases $(BIN)/python tests/fuzz/$$target.py -max_total_time=$(SECONDS) || exit 1; \
+	done
 
 bench: .venv/.dev ## measure speed, side by side
 	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from ifas_model.errors import ConfigError, ModelError, ScfError
+from ifas_model.text import make_warnings_visible, visible
 
 if TYPE_CHECKING:
     from ifas_model.config import TrainConfig
@@ -241,7 +242,9 @@ def run_folder(
 
 def to_summary(file: Path) -> str:
     """Return the closing line of a training run, from its ``training.json``."""
-    done = json.loads(file.read_bytes())
+    from ifas_model import json_data
+
+    done = json_data.read(file)
     return f"train: {done['samples']} samples, {done['steps']} steps, {done['seconds']:.0f} s"
 
 
@@ -263,13 +266,14 @@ def to_text(results: Sequence[Result]) -> str:
 
 
 def say(text: str) -> None:
-    """Print words for people, to stderr."""
-    stderr.print(text, markup=False, highlight=False)
+    """Print words for people, to stderr; no character of theirs acts on the terminal."""
+    stderr.print(visible(text), markup=False, highlight=False)
 
 
 @contextmanager
 def expected_errors() -> Iterator[None]:
     """Print an expected failure without a traceback and exit with status 1."""
+    make_warnings_visible()
     try:
         yield
     except ScfError as error:

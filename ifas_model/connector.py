@@ -7,11 +7,15 @@ Shapes in this file:
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ifas_model.config import ConnectorConfig
+from ifas_model.errors import ModelError
 
 
 class GacBlock(nn.Module):
@@ -53,7 +57,7 @@ class GloballyAwareConnector(nn.Module):
         config: Widths and counts; see `ConnectorConfig`.
 
     Raises:
-        ValueError: If `config.initial_weights` names weights of another shape.
+        ModelError: If `config.initial_weights` names no sound weights of this shape.
 
     Source: I-FAS, section "Globally Aware Connector", eq. (2).
     """
@@ -76,7 +80,7 @@ class GloballyAwareConnector(nn.Module):
         if config.level_embedding:
             self.level = nn.Parameter(torch.randn(layers, dim) * std)
         if config.initial_weights is not None:
-            self._begin_with(load_file(config.initial_weights))
+            self._begin_with(config.initial_weights)
 
     def forward(self, patches: Tensor, class_tokens: Tensor) -> Tensor:
         """Connect one batch of images.
@@ -114,10 +118,19 @@ class GloballyAwareConnector(nn.Module):
             q_v = torch.stack([project(tokens) for project, tokens in maps], dim=1)
         return q_v + self.level if self.config.level_embedding else q_v
 
-    def _begin_with(self, weights: dict[str, Tensor]) -> None:
+    def _begin_with(self, file: Path) -> None:
         try:
-            self.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(
-                f"`initial_weights` must be of a connector of these settings, but is not: {error}"
-            ) from error
+            self.load_state_dict(load_file(file))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise _refusal(file, str(error)) from error
+        odd = [name for name, one in self.named_parameters() if not torch.isfinite(one).all()]
+        if odd:
+            raise _refusal(file, f"{odd[0]!r} holds NaN or infinity.")
+
+
+def _refusal(file: Path, problem: str) -> ModelError:
+    return ModelError(
+        f"`initial_weights` must be of a connector of these settings, but is not: {problem}",
+        where=str(file),
+        fix="Name the safetensors of a connector that was trained with these settings.",
+    )

@@ -16,16 +16,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from ifas_model.shards import LABEL_CODES, SHARD_SCHEMA, ShardError, open_shards
+from ifas_model.errors import ShardError
+from ifas_model.shard_rows import read_pictures, read_rows
+from ifas_model.shards import IMAGE, LABEL_CODES
 from ifas_model.vocabulary import Label, Split
 
 Selection = Mapping[str, Sequence[Split]]
 """Datasets, and which of their splits."""
 
-IMAGE = "image"
+BROKEN_PICTURE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What reading a file, and Pillow, raise of what is no sound picture."""
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
+"""Formats that Pillow may try; it knows dozens more, some of which start other programs."""
 
 
 class Faces:
@@ -74,9 +80,9 @@ class Faces:
             self._pictures = Pictures(self.folder, self.rows, self.cache)
         try:
             return decode(self._pictures.encoded(int(self.rows[index])))
-        except (UnidentifiedImageError, TypeError) as error:
+        except BROKEN_PICTURE as error:
             raise ShardError(
-                f"A picture must be encoded, e.g. as PNG, but is not: {error}.",
+                f"A picture must be a sound PNG, but is not: {error}.",
                 where=f"{self.folder}: {self.table['face_id'][index]}",
                 fix="Write the shards again.",
             ) from error
@@ -94,7 +100,8 @@ class Pictures:
         cache: Folder for the copy; ``None`` is the system's for temporary files.
 
     Raises:
-        ShardError: If a shard is damaged.
+        ShardError: If a shard is damaged, a picture is no square PNG of the others' size, or the
+            disk is full.
     """
 
     def __init__(self, folder: Path, rows: NDArray[np.int64], cache: Path | None) -> None:
@@ -108,9 +115,9 @@ class Pictures:
             _copy_pictures(folder, self.rows, file)
         except OSError as error:
             raise ShardError(
-                f"Shards must be readable, but reading them failed: {error}.",
-                where=str(folder),
-                fix="Copy them again, or run `scf verify` on the folder they came from.",
+                f"A copy of the pictures must be written, but cannot be: {error}.",
+                where=str(file),
+                fix="Free the disk and run the command again.",
             ) from error
         self.data = datasets.Dataset.from_file(str(file))
 
@@ -124,12 +131,12 @@ def _copy_pictures(folder: Path, rows: NDArray[np.int64], file: Path) -> None:
     schema = pa.schema([(IMAGE, pa.large_binary())])
     first = 0
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for batch in open_shards(folder).to_batches(columns=[IMAGE]):
-            low, high = np.searchsorted(rows, [first, first + batch.num_rows])
-            chosen = batch.column(0).field("bytes").take(pa.array(rows[low:high] - first))
+        for encoded in read_pictures(folder):
+            low, high = np.searchsorted(rows, [first, first + len(encoded)])
+            chosen = encoded.take(pa.array(rows[low:high] - first))
             if len(chosen):
                 writer.write_batch(pa.record_batch([chosen.cast(pa.large_binary())], schema=schema))
-            first += batch.num_rows
+            first += len(encoded)
 
 
 def load_faces(
@@ -144,10 +151,10 @@ def load_faces(
             temporary files.
 
     Raises:
-        ShardError: If the folder holds no shards, or no face of a dataset that is asked for.
+        ShardError: If the folder holds no shards, an unsound row, or no face of a dataset that is
+            asked for.
     """
-    columns = [name for name in SHARD_SCHEMA.names if name != IMAGE]
-    table = open_shards(folder).to_table(columns=columns)
+    table = read_rows(folder)
     rows = np.arange(table.num_rows)
     if selection is not None:
         masks = [_mask(table, dataset, splits) for dataset, splits in selection.items()]
@@ -180,6 +187,6 @@ def _refuse_absent(folder: Path, selection: Selection, found: Sequence[bool]) ->
 
 def decode(encoded: bytes) -> Tensor:
     """Return an encoded picture as uint8 (3, S, S), RGB."""
-    with Image.open(io.BytesIO(encoded)) as picture:
+    with Image.open(io.BytesIO(encoded), formats=FORMATS) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)

@@ -10,9 +10,13 @@ A bug is not in this tree: broken invariants surface as built-in exceptions with
 
 from __future__ import annotations
 
+from ifas_model.text import folded, in_line
+
 
 class ScfError(Exception):
     """Base of all expected failures.
+
+    As text it has three lines, whatever names of files or data of strangers it tells.
 
     Args:
         what: The violated expectation: "must be X, but is Y".
@@ -21,7 +25,8 @@ class ScfError(Exception):
     """
 
     def __init__(self, what: str, *, where: str, fix: str) -> None:
-        super().__init__(f"{what}\n  where: {where}\n  fix:   {fix}")
+        told = f"{folded(what)}\n  where: {in_line(where)}\n  fix:   {in_line(fix)}"
+        super().__init__(told)
         self.what, self.where, self.fix = what, where, fix
 
     def __reduce__(self) -> tuple[object, tuple[type[ScfError], str, str, str]]:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ifas_model import json_data
 from ifas_model.config import TOWER, FeaturesConfig, IFasConfig, MethodConfig
 from ifas_model.data import Faces, load_faces
 from ifas_model.errors import ModelError, ShardError
@@ -43,11 +44,11 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self.index: dict[str, Any] = json.loads((folder / INDEX).read_text("utf-8"))
+            self.index: dict[str, Any] = dict(json_data.read(folder / INDEX))
             names = (folder / FACES).read_bytes().decode("utf-8").split("\n")[:-1]
-            self.patches = np.load(folder / PATCHES, mmap_mode="r")
-            self.class_tokens = np.load(folder / CLASS_TOKENS, mmap_mode="r")
-        except (OSError, ValueError) as error:
+            self.patches = _map(folder / PATCHES)
+            self.class_tokens = _map(folder / CLASS_TOKENS)
+        except (OSError, TypeError, ValueError) as error:
             raise ModelError(
                 f"A folder of features must be complete, but is not: {error}.",
                 where=str(folder),
@@ -192,6 +193,22 @@ def cached(
     if not (folder / INDEX).is_file():
         return compute(config, tower=tower, shards=shards, out=folder)
     return FeatureStore(folder)
+
+
+def _map(file: Path) -> NDArray[Any]:
+    """Map an array of features into memory.
+
+    Raises:
+        ValueError: If the file holds anything but floats, by face, view, place and width: pickled
+            objects above all.
+    """
+    array = np.lib.format.open_memmap(file, mode="r")
+    if array.ndim != 4 or array.dtype.kind != "f":
+        raise ValueError(
+            f"{file.name} must hold floats in four dimensions, but holds {array.dtype} in "
+            f"{array.ndim}"
+        )
+    return array
 
 
 class _Seer:

@@ -101,7 +101,9 @@ def load_tokenizer(folder: Path, prompt: str) -> tuple[PreTrainedTokenizerBase, 
         ModelError: If the folder holds none, or one that does not know the words.
     """
     with reading(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         return tokenizer, learn_words(tokenizer, prompt)
 
 

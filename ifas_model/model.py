@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from ifas_model.checkpoint import IFasModelConfig, load_weights
+from ifas_model.checkpoint import IFasModelConfig, check_vocabulary, load_weights
 from ifas_model.config import IFasConfig
 from ifas_model.connector import GloballyAwareConnector
 from ifas_model.errors import ModelError
@@ -90,6 +90,7 @@ class IFas(PreTrainedModel):  # type: ignore[no-untyped-call]
         """
         clip, opt = load_tower(tower), load_language(language)
         tokenizer, words = load_tokenizer(language, settings.prompt)
+        check_vocabulary(tokenizer, opt.config.vocab_size, folder=language)
         vision_config: Any = clip.config.vision_config
         text_config: Any = opt.config
         sized = replace(
@@ -122,7 +123,7 @@ class IFas(PreTrainedModel):  # type: ignore[no-untyped-call]
         Raises:
             ModelError: If the folder holds no whole model, or another model's tokenizer.
         """
-        model: IFas = load_weights(cls, folder)
+        model: IFas = load_weights(cls, folder, is_ours=True)
         model.begin("main")  # transformers makes every weight anew, and willing to learn
         model.tokenizer, words = load_tokenizer(folder, model.settings.prompt)
         if words != model.words:

@@ -29,6 +29,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from ifas_model import json_data
+from ifas_model.checkpoint import reading
 from ifas_model.config import PhaseConfig, TrainConfig
 from ifas_model.judging import Judged
 from ifas_model.lesson import Draw, Lesson, group_names
@@ -36,6 +38,9 @@ from ifas_model.selection import Best, Exam
 
 WEIGHTS, LOG = Path("weights", "model.safetensors"), "log.json"
 """File, in a phase's scratch, of the weights that it ended with; beside it, its log."""
+
+ANEW = "Delete it; the training begins anew from there."
+"""What to do about a checkpoint of a killed run that is damaged."""
 
 SCALARS = ("loss", "judgment", "interpretation", "learning_rate")
 """What is logged of a step."""
@@ -99,17 +104,22 @@ class PhaseTrainer(Trainer):
 
         Args:
             logs: Folder for TensorBoard.
+
+        Raises:
+            ModelError: If what an earlier run left is damaged.
         """
         ended = self.scratch / WEIGHTS
         if ended.is_file():
-            load_model(self.judge, ended)
-            history: list[dict[str, Any]] = json.loads(ended.with_name(LOG).read_text("utf-8"))
+            with reading(ended.parent, ANEW):
+                load_model(self.judge, ended)
+                history: list[dict[str, Any]] = json_data.read(ended.with_name(LOG))
             return history
         step, checkpoint = 0, None
         if found := sorted(self.scratch.glob("checkpoint-*"), key=_step_of):
             step, checkpoint = _step_of(found[-1]), str(found[-1])
-            state = TrainerState.load_from_json(str(found[-1] / "trainer_state.json"))
-            self.started -= state.log_history[-1]["seconds"]
+            with reading(found[-1], ANEW):
+                state = TrainerState(**json_data.read(found[-1] / "trainer_state.json"))
+                self.started -= state.log_history[-1]["seconds"]
         self.board = None if logs is None else Board(logs, step)
         try:
             self.train(resume_from_checkpoint=checkpoint)
@@ -197,6 +207,22 @@ class PhaseTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ANN401, ARG002 - the Trainer's own
         return self.draw
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        with reading(Path(resume_from_checkpoint), ANEW):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            with reading(Path(checkpoint), ANEW):
+                super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            with reading(Path(checkpoint), ANEW):
+                super()._load_rng_state(checkpoint)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401 - the Trainer's own
         """Save aside, then move: a run that is killed here leaves no half checkpoint."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from pydantic import TypeAdapter, ValidationError
 
-from ifas_model import baselines, plugins
+from ifas_model import baselines, json_data, plugins
 from ifas_model.config import SETTINGS, IFasConfig, TrainConfig
-from ifas_model.data import decode
+from ifas_model.data import BROKEN_PICTURE, decode
 from ifas_model.errors import ModelError
 from ifas_model.judging import Item
 from ifas_model.model import IFas
@@ -21,9 +21,6 @@ from ifas_model.scoring import make_batch
 from ifas_model.vocabulary import Label
 
 _TRAIN: TypeAdapter[TrainConfig] = TypeAdapter(TrainConfig)
-
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What reading a file, and Pillow, raise of what is no sound picture."""
 
 
 def predict(model: Path, images: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -45,7 +42,7 @@ def predict(model: Path, images: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for path in images:
         try:
             pixels = decode(path.read_bytes())
-        except _UNREADABLE as error:
+        except BROKEN_PICTURE as error:
             yield {"path": str(path), "error": _explain(error)}
             continue
         batch = make_batch(judge, [Item(pixels=pixels)])
@@ -84,8 +81,8 @@ def read_settings(folder: Path) -> TrainConfig:
         ModelError: If the folder is not one that `train` wrote.
     """
     try:
-        return _TRAIN.validate_json((folder / SETTINGS).read_bytes())
-    except (OSError, ValidationError) as error:
+        return _TRAIN.validate_json(json_data.read_bytes(folder / SETTINGS))
+    except (OSError, ValueError) as error:
         problem = _explain(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]

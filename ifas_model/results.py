@@ -11,6 +11,8 @@ import pyarrow as pa
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from ifas_model import json_data
+
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
 """Setting of the dataclasses below: an unknown field or a number that is not finite is an error;
 in plain settings such a number stays what it is, so that `save` refuses it."""
@@ -255,7 +257,7 @@ def load(path: Path) -> list[Result]:
             the number of the result, the field.
     """
     try:
-        return _LIST_ADAPTER.validate_json(path.read_bytes(), strict=True)
+        return _LIST_ADAPTER.validate_json(json_data.read_bytes(path), strict=True)
     except ValidationError as error:
         raise ValueError(f"{path}: {_explain(error)}") from error
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ifas_model import json_data
 from ifas_model.errors import ConfigError
 
 RUN = "run.json"
@@ -115,7 +116,7 @@ def _read(file: Path, parse: Callable[[Path], T]) -> T:
 
 def read_json(file: Path) -> Any:  # noqa: ANN401 - plain data
     """Return the plain data of a JSON file."""
-    return json.loads(file.read_bytes())
+    return json_data.read(file)
 
 
 def _refuse_others(path: Path) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
 
 __all__ = [
+    "IMAGE",
     "LABEL_CODES",
     "NAME",
     "SHARD_SCHEMA",
     "ShardError",
     "open_shards",
+    "reading",
     "shard_files",
     "validate",
 ]
@@ -65,11 +68,17 @@ SHARD_SCHEMA = pa.schema(
 )
 """Columns of a shard; the metadata lets `datasets` decode pictures and labels by itself."""
 
+IMAGE = "image"
+"""Column of the pictures."""
+
 LABEL_CODES = {label: code for code, label in enumerate(Label)}
 """Integer of each label in the `label` column: 0 attack, 1 bona fide."""
 
 NAME = re.compile(r"(?P<split>\w+)-(?P<index>\d+)-of-(?P<of>\d+)\.parquet")
 """Name of a shard file."""
+
+_COPY = "Copy it again, or run `scf verify` on the folder it came from."
+_WRITE = "Write the shards again with this version of `scf shard`."
 
 
 def shard_files(folder: Path, split: Split | None = None) -> list[Path]:
@@ -96,6 +105,7 @@ def shard_files(folder: Path, split: Split | None = None) -> list[Path]:
             fix="Point at the folder that `scf shard` printed.",
         )
     _refuse_gaps(files)
+    _refuse_edits(folder, files)
     return files
 
 
@@ -124,30 +134,109 @@ def _refuse_gaps(files: Sequence[Path]) -> None:
             )
 
 
+def _refuse_edits(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse files that are not as long as the manifest, if there is one, lists them.
+
+    Contents are compared by `scf verify`.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return
+    try:
+        sizes = {
+            name: one["bytes"] for name, one in json.loads(manifest.read_bytes())["files"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        raise ShardError(
+            f"manifest.json must be as `scf shard` wrote it, but is damaged: {error!r}.",
+            where=str(manifest),
+            fix="Copy the folder again, or rerun `scf shard`.",
+        ) from error
+    for file in files:
+        size, found = sizes.get(f"data/{file.name}"), file.stat().st_size
+        if size != found:
+            raise ShardError(
+                f"A shard must have the {size or 'no'} bytes that manifest.json lists, but has "
+                f"{found}: it was added, edited or cut off.",
+                where=str(file),
+                fix="Copy the folder again, or rerun `scf shard`; shards of your own need a folder "
+                "without manifest.json.",
+            )
+
+
 def validate(files: Iterable[Path]) -> None:
-    """Check that Parquet files keep `SHARD_SCHEMA`.
+    """Check that Parquet files keep `SHARD_SCHEMA`; columns that it does not name may be there too.
+
+    Types are taken as the contract names them: dictionaries, `large_string` and `string_view` are
+    others. Rows are not read.
 
     Raises:
-        ShardError: If a file is unreadable, lacks a column, or holds one of another type.
+        ShardError: If a file is unreadable or empty, lacks a column, holds one of another type, or
+            numbers the labels in another way.
     """
     for file in files:
-        try:
-            schema = pq.read_schema(file)
-        except (pa.ArrowException, OSError) as error:
-            raise ShardError(
-                f"A shard must be a Parquet file, but reading it failed: {str(error).rstrip('.')}.",
-                where=str(file),
-                fix="Copy it again, or run `scf verify` on the folder it came from.",
-            ) from error
+        with reading(file):
+            metadata = pq.read_metadata(file)
+            schema = metadata.schema.to_arrow_schema()
+            groups = (metadata.row_group(n).num_rows for n in range(metadata.num_row_groups))
+            if (found := sum(groups)) != metadata.num_rows:
+                raise pa.ArrowInvalid(f"it tells of {metadata.num_rows} rows and holds {found}")
         for field in SHARD_SCHEMA:
             index = schema.get_field_index(field.name)
             if index < 0 or schema.field(index).type != field.type:
-                found = "absent" if index < 0 else str(schema.field(index).type)
+                found = "absent or there twice" if index < 0 else str(schema.field(index).type)
                 raise ShardError(
                     f"Column `{field.name}` must be {field.type}, but is {found}.",
                     where=str(file),
-                    fix="Write the shards again with this version of `scf shard`.",
+                    fix=_WRITE,
                 )
+        _refuse_other_labels(schema, file)
+        if not metadata.num_rows:
+            raise ShardError(
+                "A shard must hold rows, but holds none.",
+                where=str(file),
+                fix="Remove it and number the others anew, or write the shards again.",
+            )
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Say of what goes wrong inside the block that a shard is damaged.
+
+    Raises:
+        ShardError: If the block raises what pyarrow raises of a broken file.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        problem = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ShardError(
+            f"A shard must be a sound Parquet file, but reading it failed: {problem}.",
+            where=str(file),
+            fix=_COPY,
+        ) from error
+
+
+def _refuse_other_labels(schema: pa.Schema, file: Path) -> None:
+    """Refuse a file whose metadata for `datasets` number the labels in another way.
+
+    Without such metadata, as other tools write files, the numbers mean what the contract says.
+    """
+    text = (schema.metadata or {}).get(b"huggingface")
+    if text is None:
+        return
+    names = [label.value for label in LABEL_CODES]
+    try:
+        found = json.loads(text)["info"]["features"]["label"].get("names", names)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found = "damaged"
+    if found != names:
+        raise ShardError(
+            f"The labels 0 and 1 must be named {', '.join(names)} in the metadata `huggingface`, "
+            f"but are named {', '.join(found) if isinstance(found, list) else found}.",
+            where=str(file),
+            fix="Number the labels as the contract does, or write the shards again.",
+        )
 
 
 def open_shards(folder: Path, split: Split | None = None) -> Dataset:

@@ -19,6 +19,13 @@ STRICT = ConfigDict(extra="forbid")
 MAX_YAML_BYTES = 1_000_000
 """Largest settings file that is read; the project's own are a few kilobytes."""
 
+MAX_YAML_DEPTH = 50
+"""Deepest nesting that is read; the project's own files nest four deep."""
+
+MAX_NUMBER_SIGNS = 100
+"""Longest number that is read, in characters; of longer ones Python can neither print all nor
+compute some in reasonable time."""
+
 T = TypeVar("T")
 
 
@@ -80,8 +87,10 @@ def _place(kind: Any, location: tuple[str | int, ...]) -> tuple[tuple[str | int,
     """Return a location as the file has it, and the config dataclass of its last field.
 
     Where a field may be one of several dataclasses, pydantic tells by one more step which was
-    meant; no file has that step.
+    meant, and where a key is wrong, it ends in ``[key]``; no file has these steps.
     """
+    if location[-1:] == ("[key]",):
+        location = location[:-1]
     steps: list[str | int] = []
     choices: list[Any] = []
     for step in location:
@@ -143,28 +152,56 @@ def _shorten(value: object) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys, anchors, aliases and tags."""
+    """Safe YAML that refuses duplicate keys, anchors, aliases, tags, merge keys and deep nesting.
+
+    What Python cannot hold, it refuses with its line.
+    """
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         for name, refused in (("anchor", "anchors and aliases"), ("tag", "tags")):
             if getattr(event, name, None) is not None:  # an alias has no tag
-                raise yaml.MarkedYAMLError(
-                    problem=f"{refused} are not allowed here", problem_mark=event.start_mark
-                )
-        return super().compose_node(parent, index)
+                raise _problem(f"{refused} are not allowed here", event.start_mark)
+        if self.depth == MAX_YAML_DEPTH:
+            raise _problem(f"it nests deeper than {MAX_YAML_DEPTH} levels", event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if isinstance(node, yaml.ScalarNode):
+            _check_scalar(node)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # e.g. the 30th of February
+            raise _problem(str(error), node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise _problem("merge keys (<<) are not allowed here", key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable) or key in seen:
                 wrong = "occurs twice" if isinstance(key, Hashable) else "is no single value"
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} {wrong}", problem_mark=key_node.start_mark
-                )
+                raise _problem(f"key {_shorten(key)} {wrong}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _check_scalar(node: yaml.ScalarNode) -> None:
+    is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    if is_number and len(node.value) > MAX_NUMBER_SIGNS:
+        raise _problem(f"a number is longer than {MAX_NUMBER_SIGNS} signs", node.start_mark)
+    if any("\ud800" <= sign <= "\udfff" for sign in node.value):
+        raise _problem("lone surrogates are no text", node.start_mark)
+
+
+def _problem(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -172,8 +209,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: If the file cannot be read, is larger than `MAX_YAML_BYTES`, is no YAML, holds
-            a duplicate key, an alias or a tag, or is not a mapping; the message names file and,
-            where there is one, line.
+            a duplicate key, an alias, a tag, or what is too deep or long to be meant, or is not a
+            mapping; the message names file and, where there is one, line.
     """
     where, fix = str(path), "Correct the file."
     try:
@@ -188,9 +225,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.load(raw.decode("utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(
-            f"A settings file must be readable, but: {error.strerror}.", where=where, fix=fix
+            f"A settings file must be readable, but: {error.strerror or error}.",
+            where=where,
+            fix=fix,
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # "\\UFFFFFFFF" overflows
         mark = getattr(error, "problem_mark", None)
         line = f"{where}:{mark.line + 1}" if mark else where
         problem = " ".join((getattr(error, "problem", None) or str(error)).split())

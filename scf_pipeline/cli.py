@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from ifas_model.text import in_line, make_warnings_visible, visible
 from scf_pipeline.errors import ScfError
 
 if TYPE_CHECKING:
@@ -118,10 +119,10 @@ def datasets(
             return
         for n, fact in facts.items():
             counts = f"{fact['bona_fide'] or '?'} bona fide, {fact['attack'] or '?'} attack"
-            stderr.print(f"{n}: {fact['title']} ({counts})", markup=False, highlight=False)
+            say(f"{n}: {fact['title']} ({counts})")
             if name:
                 for key in ("citation", "license", "obtain", "layout"):
-                    stderr.print(f"{key}:\n{fact[key]}", markup=False, highlight=False)
+                    say(f"{key}:\n{fact[key]}")
 
 
 @app.command()
@@ -295,7 +296,7 @@ def run(
                 return
             for step in planned:
                 sealed = (out / step.folder / "manifest.json").is_file()
-                stderr.print(f"{step.folder}: {'sealed' if sealed else 'to do'}", highlight=False)
+                say(f"{step.folder}: {'sealed' if sealed else 'to do'}")
             return
         made = runner.run_flow(flow, out=out, workers=workers, roots=datasets_file)
         last = Path(list(made.values())[-1])
@@ -327,7 +328,7 @@ def status(
             typer.echo(json.dumps(rows, indent=2))
             return
         for one in found:
-            stderr.print(one.line(), markup=False, highlight=False)
+            say(in_line(one.line()))
 
 
 @app.command()
@@ -343,24 +344,24 @@ def retry(
         from scf_pipeline.verify import find_artifacts
 
         for path in find_artifacts(upath(folder)):
-            stderr.print(open_again(path).line(), markup=False, highlight=False)
+            say(in_line(open_again(path).line()))
 
 
 @app.command()
 def verify(
     folder: Annotated[str, typer.Argument(help="An artifact, or a folder of artifacts.")],
 ) -> None:
-    """Recompute hashes, schemas and counts; print one line a difference and exit with 1."""
+    """Recompute hashes, schemas, counts and keys; print one line a difference and exit with 1."""
     with expected_errors():
         from scf_pipeline import verify as checks
 
         paths = checks.find_artifacts(upath(folder))
-        differences = [line for path in paths for line in checks.verify(path)]
+        differences = checks.verify_all(paths)
         for line in differences:
-            stderr.print(line, markup=False, highlight=False)
+            say(in_line(line))
         if differences:
             raise typer.Exit(1)
-        stderr.print(f"verify: {len(paths)} artifacts as they were sealed", highlight=False)
+        say(f"verify: {len(paths)} artifacts as they were sealed")
 
 
 @app.command()
@@ -390,7 +391,7 @@ def stats(
         if as_json:
             typer.echo(json.dumps([asdict(row) for row in rows]))
         else:
-            stderr.print(to_text(rows), markup=False, highlight=False)
+            say(to_text(rows))
 
 
 @app.command("report")
@@ -420,9 +421,9 @@ def report_(
 
 def upath(place: str) -> Any:  # noqa: ANN401 - a UPath; naming it would import fsspec
     """Return a local path or fsspec URL as a path object."""
-    from upath import UPath
+    from scf_pipeline.reach import as_local
 
-    return UPath(place)
+    return as_local(place)
 
 
 def artifact(place: str) -> Artifact:
@@ -485,16 +486,22 @@ def dictionary_path(given: Path | None) -> Path:
 
 def report(made: Artifact) -> None:
     """Say what was kept and rejected, and print the path: the only line on stdout."""
-    stderr.print(f"{made.stage}: {made.counts.summary()}", markup=False, highlight=False)
+    say(in_line(f"{made.stage}: {made.counts.summary()}"))
     typer.echo(made.path)
+
+
+def say(text: str) -> None:
+    """Print words for people, to stderr; no character of theirs acts on the terminal."""
+    stderr.print(visible(text), markup=False, highlight=False)
 
 
 @contextmanager
 def expected_errors() -> Iterator[None]:
     """Print an expected failure without a traceback and exit with status 1."""
+    make_warnings_visible()
     try:
         yield
     except ScfError as error:
         stderr.print("error:", style="bold red", end=" ")
-        stderr.print(str(error), markup=False, highlight=False)
+        say(str(error))
         raise typer.Exit(1) from error

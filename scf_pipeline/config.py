@@ -65,8 +65,9 @@ def hash_file(path: Path, *, field: str) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
+        problem = error.strerror or error
         raise ConfigError(
-            f"`{field}` must name a readable file, but reading it failed: {error.strerror}.",
+            f"`{field}` must name a readable file, but reading it failed: {problem}.",
             where=str(path),
             fix="Correct the path.",
         ) from error

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from scf_pipeline import reach
 from scf_pipeline.errors import ArtifactError
 
 
@@ -153,7 +154,7 @@ def count_rows(
 
 def _count_file(file: UPath) -> Counter[tuple[str, str | None]]:
     try:
-        with file.open("rb") as stream:
+        with reach.stream(file) as stream:
             parquet = pq.ParquetFile(stream)
             names = [n for n in ("dataset", "reject") if n in parquet.schema_arrow.names]
             table: pa.Table = parquet.read(columns=names)

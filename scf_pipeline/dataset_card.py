@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ifas_model import plugins, prompt
 from ifas_model.shards import SHARD_SCHEMA
+from ifas_model.text import folded
 from scf_pipeline import adapters
 from scf_pipeline.config import hash_file
 from scf_pipeline.counts import Counts
@@ -27,6 +29,9 @@ dataset's own.
 The folder opens in `datasets.load_dataset` and in Ray Data; `data/` opens in pyarrow, pandas,
 polars and dask; `data/*.parquet` in DuckDB.
 """
+
+_MARKUP = re.compile(r"[\\`*\[\]<>|~$]")
+"""Characters that may begin markup of Markdown or HTML, or end a cell."""
 
 _DATA_PROTECTION = """\
 The rows hold pictures of faces. Each dataset's own licence governs its rows, this folder included:
@@ -65,7 +70,7 @@ def dataset_card(
         ),
         _section(
             "Keywords",
-            f"`{dictionary.name}`, SHA-256 `{hash_file(dictionary, field='dictionary')}`",
+            f"{_code(dictionary.name)}, SHA-256 {_code(hash_file(dictionary, field='dictionary'))}",
         ),
         _section("Columns", ", ".join(f"`{name}`" for name in SHARD_SCHEMA.names)),
         _section("Licences", _DATA_PROTECTION + "\n" + _licences(counts)),
@@ -78,8 +83,26 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(names: Sequence[str], rows: Any) -> str:  # noqa: ANN401 - rows of any cells
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    lines = [names, ["---"] * len(names), *(map(_cell, row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+class _Code(str):
+    """Markup of a code span; any other string is text."""
+
+    __slots__ = ()
+
+
+def _code(text: str) -> _Code:
+    """Return text as a code span, which ends at no sign of the text's own."""
+    return _Code(f"`{folded(text).translate({ord('`'): chr(39), ord('|'): '/'})}`")
+
+
+def _cell(content: object) -> str:
+    """Return what a cell holds, in one line, with nothing that Markdown or HTML would act on."""
+    if isinstance(content, _Code):
+        return content
+    return _MARKUP.sub(r"\\\g<0>", folded(str(content)))
 
 
 def _faces(counts: Counts) -> str:
@@ -99,7 +122,7 @@ def _faces(counts: Counts) -> str:
 def _captioners(captions: Sequence[Artifact]) -> list[tuple[str, str, int, str]]:
     return [
         (
-            f"`{_name(artifact.manifest['inputs'])}`",
+            _code(_name(artifact.manifest["inputs"])),
             str(artifact.notes.get("instructions", {}).get("prompt", "")),
             artifact.counts.live,
             str(artifact.manifest["config"].get("label") or "all faces"),

@@ -5,7 +5,7 @@
   + ShardError             a shard folder is missing, incomplete, or does not keep the schema
   + ModelError             a checkpoint cannot be loaded
   + DatasetLayoutError     files on disk do not match the dataset's native layout
-  + SchemaError            a table lacks a column or holds the wrong type
+  + SchemaError            a table lacks a column, or holds a wrong type or value
   + ArtifactError          an artifact is missing, incomplete, damaged, or of other settings
   + CaptionerError         a captioner cannot be loaded or cannot run here
   + StageError             a stage gave up, e.g. too many samples were rejected
@@ -35,7 +35,7 @@ class DatasetLayoutError(ScfError):
 
 
 class SchemaError(ScfError):
-    """A table lacks a column or holds the wrong type."""
+    """A table lacks a column, or holds a wrong type or value."""
 
 
 class ArtifactError(ScfError):

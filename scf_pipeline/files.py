@@ -5,8 +5,10 @@ An artifact is a folder::
     <folder>/settings.json    written first: stage, version, config, inputs, fingerprint
     <folder>/data/part-00000.parquet ...
     <folder>/scratch/         checkpoints and temporary files, until it is sealed
+    <folder>/remarks/         what workers remark on parts, until it is sealed
     <folder>/lock.json        who is writing it, until it is sealed
-    <folder>/manifest.json    written last: the settings, counts, and the SHA-256 of every file
+    <folder>/manifest.json    written last: the settings, counts, the SHA-256 of every file, and the
+                              seal, which is that of the manifest itself
 
 A stage of weights or media puts its files beside these, in their own layout.
 """
@@ -27,17 +29,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from scf_pipeline import reach
 from scf_pipeline.errors import ArtifactError
+from scf_pipeline.reach import as_local
 
 SETTINGS, MANIFEST, DATA, SCRATCH = "settings.json", "manifest.json", "data", "scratch"
-LOCK = "lock.json"
+LOCK, REMARKS = "lock.json", "remarks"
 PARTIAL = ".partial"
-
-
-def as_local(path: UPath | Path | str) -> UPath:
-    """Return a path as a `UPath`; one on this disk, as ``file://`` too, is a `pathlib.Path`."""
-    path = UPath(path)
-    return UPath(path.path) if path.protocol in ("file", "local") else path
 
 
 def local_folder(path: UPath) -> Path:
@@ -66,6 +64,12 @@ def part_number(name: str) -> int:
     return int(name.rsplit("-", 1)[1].removesuffix(".parquet"))
 
 
+def part_files(folder: UPath) -> list[UPath]:
+    """Return the parts that lie in an artifact's folder, sealed or not, in order."""
+    found = reach.inside(folder / DATA)
+    return [file for file in found if file.name.startswith("part-") and file.suffix == ".parquet"]
+
+
 def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = None) -> None:
     """Write a Parquet file whole, with page checksums and page index."""
     buffer = io.BytesIO()
@@ -90,17 +94,17 @@ def write_whole(path: UPath, data: bytes) -> None:
         ArtifactError: If the disk or the store refuses; the file is then whole or as it was before.
     """
     path = as_local(path)
+    if not isinstance(path, Path):
+        reach.put(path, data)
+        return
     with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(path, Path):
-            _write_beside(path, data)
-        else:
-            path.write_bytes(data)
+        _write_beside(path, data)
 
 
 @contextmanager
 def _refusals(path: UPath) -> Iterator[None]:
-    """Say in our words that a disk is full, a folder locked or a store away."""
+    """Say in our words that a disk is full or a folder locked."""
     try:
         yield
     except OSError as error:
@@ -127,18 +131,19 @@ def _write_beside(path: Path, data: bytes) -> None:
 
 def remove(folder: UPath) -> None:
     """Remove a folder and all below it, if it is there."""
-    if folder.exists():
-        folder.fs.rm(folder.path, recursive=True)
+    if reach.is_folder(folder):
+        with reach.reaching(folder):
+            folder.fs.rm(folder.path, recursive=True)
 
 
 def read_sealed(path: UPath, sha256: str) -> bytes:
     """Return a file's bytes if they are the ones that were sealed.
 
     Raises:
-        ArtifactError: If the file is gone or its content is another.
+        ArtifactError: If the file is gone, its content is another, or its store fails.
     """
     try:
-        raw: bytes = path.read_bytes()
+        raw = reach.read(path)
     except OSError as error:
         raise ArtifactError(
             f"A sealed file must be readable, but is not: {error}.",
@@ -166,12 +171,12 @@ def hash_files(folder: UPath) -> dict[str, dict[str, Any]]:
 def list_files(folder: UPath) -> list[str]:
     """Return the paths of an artifact's files below its folder, sorted, bookkeeping left out."""
     root = str(folder).rstrip("/")
-    found = [str(path)[len(root) + 1 :] for path in folder.rglob("*") if path.is_file()]
+    found = [str(path)[len(root) + 1 :] for path in reach.below(folder)]
     return sorted(
         name
         for name in found
         if name not in (SETTINGS, MANIFEST, LOCK)
-        and name.split("/", 1)[0] != SCRATCH
+        and name.split("/", 1)[0] not in (SCRATCH, REMARKS)
         and not name.endswith(PARTIAL)
     )
 
@@ -179,7 +184,7 @@ def list_files(folder: UPath) -> list[str]:
 def hash_file_entry(path: UPath) -> dict[str, Any]:
     """Return hash and size of one file, as a manifest lists them."""
     size, sha = 0, hashlib.sha256()
-    with path.open("rb") as file:
+    with reach.reaching(path), path.open("rb") as file:
         while chunk := file.read(1 << 20):
             sha.update(chunk)
             size += len(chunk)

@@ -24,11 +24,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter
 from upath import UPath
 
+from scf_pipeline import reach
 from scf_pipeline.errors import ArtifactError
-from scf_pipeline.files import LOCK, as_local, write_whole
+from scf_pipeline.files import LOCK, write_whole
+from scf_pipeline.reach import as_local
 
 try:
     import fcntl
@@ -54,7 +58,7 @@ class Owner:
     host: str
     """Name of the machine."""
 
-    pid: int
+    pid: Annotated[int, Field(ge=0, lt=2**31)]
     """Process there."""
 
     born: int | None
@@ -77,6 +81,9 @@ class Owner:
         except PermissionError:  # it lives, under another user
             return True
         return self.born is None or self.born == _born(self.pid)
+
+
+_OWNER = TypeAdapter(Owner)
 
 
 def _born(pid: int) -> int | None:
@@ -152,10 +159,10 @@ class Lock:
     def end(self) -> None:
         """Stop the beats and remove the file, whoever holds it here."""
         self._stop.set()
-        with suppress(OSError), _alone(self.folder):
+        with suppress(OSError, ArtifactError), _alone(self.folder):
             found = _read(self.file)
             if found is not None and found.nonce == self.owner.nonce:
-                self.file.unlink(missing_ok=True)
+                reach.discard(self.file)
 
 
 _HELD: dict[str, Lock] = {}
@@ -249,12 +256,12 @@ def _read(file: UPath) -> Owner | None:
     One that cannot be understood is somebody's whom only the next beat can tell from a damaged one.
     """
     try:
-        raw = file.read_bytes()
+        raw = reach.read(file)
     except FileNotFoundError:
         return None
     try:
-        return Owner(**json.loads(raw))
-    except (ValueError, TypeError):
+        return _OWNER.validate_json(raw, strict=True)
+    except ValueError:
         nonce = hashlib.sha256(raw).hexdigest()
         return Owner(host="an unknown machine", pid=0, born=None, nonce=nonce)
 

@@ -15,10 +15,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ifas_model.text import in_line
+
 EVERY_S = 30.0
 """Seconds between plain lines where there is no terminal."""
 
-console = Console(stderr=True, soft_wrap=True)
+console = Console(stderr=True, soft_wrap=True, emoji=False)
 """Words for people go to stderr, so that stdout stays for paths and JSON."""
 
 
@@ -46,7 +48,7 @@ def consume(numbers: Iterable[int], total: int, label: str) -> int:
 
 def _on_terminal(numbers: Iterable[int], total: int, label: str) -> int:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -62,5 +64,5 @@ def _on_terminal(numbers: Iterable[int], total: int, label: str) -> int:
 
 
 def say(text: str) -> None:
-    """Write one line for people to stderr, verbatim."""
-    console.print(text, markup=False, highlight=False)
+    """Write one line for people to stderr, verbatim but for characters that act on a terminal."""
+    console.print(in_line(text), markup=False, highlight=False)

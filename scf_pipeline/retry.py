@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
-from scf_pipeline import lock
+from scf_pipeline import lock, reach
 from scf_pipeline.errors import ArtifactError
-from scf_pipeline.files import DATA, MANIFEST
+from scf_pipeline.files import MANIFEST, part_files
 from scf_pipeline.schema import FAILURES
 
 
@@ -52,13 +52,13 @@ def open_again(path: UPath) -> Opened:
     held = lock.hold(path, open_again)
     try:
         failed: dict[UPath, int] = {}
-        for file in sorted((path / DATA).glob("part-*.parquet"), key=str):
+        for file in part_files(path):
             if count := _count_failures(file):
                 failed[file] = count
         if failed:
-            (path / MANIFEST).unlink(missing_ok=True)
+            reach.discard(path / MANIFEST)
         for file in failed:
-            file.unlink()
+            reach.discard(file)
         return Opened(path=str(path), parts=len(failed), rows=sum(failed.values()))
     finally:
         held.release(open_again)
@@ -66,7 +66,7 @@ def open_again(path: UPath) -> Opened:
 
 def _count_failures(file: UPath) -> int:
     try:
-        with file.open("rb") as stream:
+        with reach.stream(file) as stream:
             table = pq.ParquetFile(stream)
             if "reject" not in table.schema_arrow.names:
                 return 0

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ifas_model import rows
 from ifas_model.vocabulary import Label, PaiSpecies, Split
 from scf_pipeline.errors import SchemaError
 
@@ -31,6 +35,15 @@ class Reject(StrEnum):
 
 FAILURES = frozenset({Reject.MISSING, Reject.UNREADABLE, Reject.NO_FRAME})
 """Rejections that speak of broken input; the others are decisions."""
+
+
+def is_below(path: str) -> bool:
+    """Tell whether a path, followed from some folder, names something below that folder.
+
+    Links on the disk are the user's own affair; a path that somebody wrote down must not leave.
+    """
+    parts = Path(path)
+    return bool(parts.name) and not parts.anchor and ".." not in parts.parts and "\0" not in path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +78,10 @@ class Sample:
     """The dataset's own wording, verbatim, so that no distinction is lost."""
 
     def __post_init__(self) -> None:
+        if not is_below(self.media_path):
+            raise ValueError(
+                f"`media_path` must lie below the dataset's root, but is {self.media_path!r}."
+            )
         bona_fide = self.label is Label.BONA_FIDE
         for name in ("pai_species", "fine_type"):
             value = getattr(self, name)
@@ -139,6 +156,99 @@ FILTER_SCHEMA = pa.schema(
     ]
 )
 """Rows of filter: hits of the caption's own species, and of every other one."""
+
+
+REJECT = "reject"
+"""Column of the reason why a row goes no further."""
+
+_LIVE = ("image", "sha256", "caption")
+"""Columns in which rejected rows alone may have nothing."""
+
+_WORDS: Mapping[str, type[StrEnum]] = {
+    "split": Split,
+    "label": Label,
+    "pai_species": PaiSpecies,
+    REJECT: Reject,
+}
+"""Columns of known words."""
+
+
+def check_columns(
+    found: pa.Schema, wanted: pa.Schema, names: Sequence[str] | None, *, where: str
+) -> None:
+    """Check that a table that is about to be read has the columns of a schema, in its types.
+
+    Other columns may be there too. Types are taken as the schema names them: dictionaries,
+    `large_string` and `string_view` are others.
+
+    Args:
+        found: Schema of the file.
+        wanted: Schema of the rows.
+        names: Columns that will be read; all without it.
+        where: The file, for the message.
+
+    Raises:
+        SchemaError: If one is absent, there twice or of another type.
+    """
+    for field in wanted:
+        if names is not None and field.name not in names:
+            continue
+        index = found.get_field_index(field.name)
+        if index < 0 or found.field(index).type != field.type:
+            told = "absent or there twice" if index < 0 else str(found.field(index).type)
+            raise SchemaError(
+                f"Column `{field.name}` must be {field.type}, but is {told}.",
+                where=where,
+                fix="Name the artifact that this stage reads; if it is, delete it and rerun the "
+                "stage that writes it.",
+            )
+
+
+def check_rows(table: pa.Table, wanted: pa.Schema, *, where: str) -> None:
+    """Check that rows which were read keep what the stages rest on.
+
+    A stage wrote them, so little is asked: keys that are there once, known words, nothing that is
+    absent and needed, pictures that are square PNGs of one size.
+
+    Args:
+        table: Rows, rejected ones included; some columns of the schema, whose types fit.
+        wanted: The schema; its first column is the key.
+        where: The file, for the message.
+
+    Raises:
+        SchemaError: If one does not.
+    """
+    problem = rows.breach(table, _claims(table, wanted), key=wanted.names[0])
+    if problem is not None:
+        raise SchemaError(
+            f"Rows must be as a stage wrote them, but one is not: {problem}.",
+            where=where,
+            fix="Delete the artifact and rerun the stage that writes it.",
+        )
+
+
+def _claims(table: pa.Table, wanted: pa.Schema) -> Iterator[rows.Claim]:
+    there = [field for field in wanted if field.name in table.column_names]
+    names = [field.name for field in there]
+    yield from rows.given(table, [field.name for field in there if not field.nullable])
+    for name in filter(_WORDS.__contains__, names):
+        yield rows.one_of(table, name, list(_WORDS[name]))
+    if REJECT in names:
+        for name in filter(_LIVE.__contains__, names):
+            broken = pc.and_(pc.is_null(table[name]), pc.is_null(table[REJECT]))
+            yield rows.Claim(column=name, rule="given in live rows", broken=broken)
+        if "caption" in names:
+            is_blank = pc.match_substring_regex(table["caption"], r"^[\s.]*$")
+            broken = pc.and_(is_blank, pc.is_null(table[REJECT]))
+            yield rows.Claim(column="caption", rule="of words in live rows", broken=broken)
+    if "label" in names and "pai_species" in names:
+        is_bona_fide = pc.equal(table["label"], Label.BONA_FIDE.value)
+        yield rows.null_exactly_for(table, "pai_species", is_bona_fide, who="bona fide faces")
+    if wanted.names[0] in names:
+        yield rows.unique(table, wanted.names[0])
+    yield from rows.numbers(table)
+    if "image" in names:
+        yield from rows.square_pngs(table, "image")
 
 
 def conform(table: pa.Table, schema: pa.Schema, *, where: str = "a part") -> pa.Table:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from upath import UPath
 
+from scf_pipeline import reach
 from scf_pipeline.config import digest, to_data
 from scf_pipeline.errors import ArtifactError
 
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError)
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OSError)
 """What reading a JSON file and taking it for what a stage wrote may raise."""
 
 
@@ -94,10 +94,10 @@ def read_settings(file: UPath) -> Settings:
     """Read a ``settings.json``.
 
     Raises:
-        ArtifactError: If it cannot be read or is not as a stage wrote it.
+        ArtifactError: If it cannot be read, is not as a stage wrote it, or its store fails.
     """
     try:
-        return Settings.from_dict(json.loads(file.read_bytes()))
+        return Settings.from_dict(reach.read_json(file))
     except DAMAGE as error:
         raise ArtifactError(
             f"settings.json must be as a stage wrote it, but is damaged: {error!r}.",

@@ -22,6 +22,7 @@ from upath import UPath
 
 from ifas_model.vocabulary import Split
 from scf_pipeline.files import write_whole
+from scf_pipeline.reach import reaching
 
 PLACE = "place"
 """Column that pass 1 adds and pass 2 drops: 16 hex digits."""
@@ -115,7 +116,7 @@ class FilePlan:
 
     def _tables(self) -> Iterator[pa.Table]:
         for source in self.sources:
-            with source.open("rb") as stream:
+            with reaching(source), source.open("rb") as stream:
                 file = pq.ParquetFile(stream)
                 wanted = [
                     index
@@ -126,12 +127,21 @@ class FilePlan:
                     yield file.read_row_groups(wanted)
 
 
+def read_column(sources: Sequence[UPath], name: str) -> pa.ChunkedArray:
+    """Return a column of text of all files of pass 1."""
+    chunks: list[pa.Array] = []
+    for source in sources:
+        with source.open("rb") as stream:
+            chunks += pq.ParquetFile(stream).read(columns=[name])[name].chunks
+    return pa.chunked_array(chunks, pa.string())
+
+
 def plan_files(sources: Sequence[UPath], *, file_bytes: int) -> list[FilePlan]:
     """Cut each split into files of neighbouring buckets, of at most `file_bytes` of pictures."""
     totals: dict[str, Counter[int]] = {}
     rows: dict[str, Counter[int]] = {}
     for source in sources:
-        with source.open("rb") as stream:
+        with reaching(source), source.open("rb") as stream:
             for group in _groups(pq.ParquetFile(stream)):
                 totals.setdefault(group.split, Counter())[group.bucket] += group.size
                 rows.setdefault(group.split, Counter())[group.bucket] += group.rows

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ifas_model.vocabulary import Label, PaiSpecies
 from scf_pipeline.keywords import KeywordDictionary
-from scf_pipeline.schema import Reject, is_held_out
+from scf_pipeline.schema import CAPTION_SCHEMA, Reject, is_held_out
 from scf_pipeline.store import Artifact, FilePart
 
 ALL = "all"
@@ -155,7 +155,11 @@ def audit(
     # dask takes a second to load: not whenever this module is imported
     import dask.bag
 
-    parts = [(number, part) for number, item in enumerate(artifacts) for part in item.parts()]
+    parts = [
+        (number, part)
+        for number, item in enumerate(artifacts)
+        for part in item.parts(CAPTION_SCHEMA)
+    ]
     if not parts:
         return []
     tally = partial(_tally_part, dictionary=dictionary, held_out=held_out)
@@ -169,7 +173,7 @@ def funnel(artifact: Artifact) -> list[FunnelRow]:
     """Count what became of the captions of an artifact, by dataset and species, totals included."""
     counts: dict[tuple[str, str], Counter[str | None]] = {}
     keys = ["dataset", "label", "pai_species", "reject"]
-    for part in artifact.parts():
+    for part in artifact.parts(CAPTION_SCHEMA):
         for row in part.read_all(keys).group_by(keys).aggregate([([], "count_all")]).to_pylist():
             for group in _totals(row["dataset"], row["pai_species"] or row["label"]):
                 counts.setdefault(group, Counter())[row["reject"]] += row["count_all"]

@@ -6,21 +6,25 @@ Where its files lie in an artifact's folder, `scf_pipeline.files` tells.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass as checked
 from upath import UPath
 
-from scf_pipeline import lock, provenance
+from scf_pipeline import lock, provenance, reach
 from scf_pipeline.config import digest
 from scf_pipeline.counts import Counts, count_rows
 from scf_pipeline.engine import Part
@@ -29,21 +33,27 @@ from scf_pipeline.files import (
     DATA,
     MANIFEST,
     PARTIAL,
+    REMARKS,
     SCRATCH,
     SETTINGS,
-    as_local,
     hash_files,
+    part_files,
     part_name,
     part_number,
     read_sealed,
+    remove,
     sync,
     write_parquet,
     write_whole,
 )
-from scf_pipeline.schema import conform
+from scf_pipeline.reach import as_local
+from scf_pipeline.schema import REJECT, check_columns, check_rows, conform
 from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
 P = TypeVar("P", bound=Part)
+
+SEAL = "seal"
+"""Key of a manifest: the hash of all the rest of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,30 +69,49 @@ class FilePart:
     sha256: str
     """Hash that the manifest lists."""
 
+    schema: pa.Schema | None = None
+    """What the reader wants of its rows, which hold nothing else then; without it they are taken as
+    they are."""
+
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the live rows: those whose `reject`, if the table has one, is null.
 
         Raises:
-            ArtifactError: If the file is gone or is not the one that was sealed.
+            ArtifactError: If the file is gone, is not the one that was sealed, is no table, or its
+                store fails.
+            SchemaError: If its columns or rows do not keep the schema.
         """
-        file = self._open()
-        if "reject" not in file.schema_arrow.names:
-            return file.read(columns=None if columns is None else list(columns))
-        table = file.read(columns=None if columns is None else [*columns, "reject"])
-        live = table.filter(pc.is_null(table["reject"]))
-        return live if columns is None or "reject" in columns else live.drop_columns("reject")
+        table = self.read_all(None if columns is None else list({*columns, REJECT}))
+        if REJECT in table.column_names:
+            table = table.filter(pc.is_null(table[REJECT]))
+        return table if columns is None else table.select(list(columns))
 
     def read_all(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows, rejected ones included.
 
         Raises:
-            ArtifactError: If the file is gone or is not the one that was sealed.
+            ArtifactError: If the file is gone, is not the one that was sealed, or is no table.
+            SchemaError: If its columns or rows do not keep the schema.
         """
-        return self._open().read(columns=None if columns is None else list(columns))
-
-    def _open(self) -> pq.ParquetFile:
-        raw = read_sealed(self.path, self.sha256)
-        return pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
+        raw, where = read_sealed(self.path, self.sha256), str(self.path)
+        try:
+            file = pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
+            if self.schema is not None:
+                check_columns(file.schema_arrow, self.schema, columns, where=where)
+            table = file.read(columns=None if columns is None else list(columns))
+            if table.num_rows != (told := file.metadata.num_rows):
+                raise pa.ArrowInvalid(f"it tells of {told} rows and holds {table.num_rows}")
+        except (pa.ArrowException, OSError, MemoryError) as error:
+            raise ArtifactError(
+                f"A part must be a sound Parquet file, but reading it failed: {error}.",
+                where=where,
+                fix="Delete the artifact and rerun the stage that writes it.",
+            ) from error
+        if self.schema is None:
+            return table
+        check_rows(table, self.schema, where=where)
+        wanted = [field for field in self.schema if field.name in table.column_names]
+        return conform(table, pa.schema(wanted), where=where)
 
 
 class Artifact:
@@ -96,25 +125,26 @@ class Artifact:
         """Open a sealed artifact.
 
         Raises:
-            ArtifactError: If there is none, its stage did not finish, or a listed file is absent or
-                of another size. Contents are checked when they are read, or by ``scf verify``.
+            ArtifactError: If there is none, its stage did not finish, a listed file is absent or
+                of another size, or its store fails. Contents are checked when they are read, or by
+                ``scf verify``.
         """
         path = as_local(path)
-        if not path.is_dir():
+        if not reach.is_folder(path):
             raise ArtifactError(
                 "An artifact must be a folder, but there is none.",
                 where=str(path),
                 fix="Correct the path, or run the stage that writes it.",
             )
         file = path / MANIFEST
-        if not file.is_file():
+        if not reach.is_file(file):
             raise ArtifactError(
                 "An artifact must hold a manifest, but has none: its stage did not finish.",
                 where=str(path),
                 fix="Rerun the stage that writes it; finished parts are kept.",
             )
         try:
-            manifest = json.loads(file.read_bytes())
+            manifest = reach.read_json(file)
             _check_manifest(manifest)
         except DAMAGE as error:
             raise ArtifactError(
@@ -164,22 +194,34 @@ class Artifact:
         notes: Mapping[str, Any] = self.manifest.get("notes", {})
         return notes
 
-    def parts(self) -> list[FilePart]:
-        """Return the parts in order."""
+    def parts(self, schema: pa.Schema | None = None) -> list[FilePart]:
+        """Return the parts in order.
+
+        Args:
+            schema: What their rows are to keep, which is found out when they are read.
+        """
         found = [
-            FilePart(number=part_number(name), path=self.path / name, sha256=entry["sha256"])
+            FilePart(
+                number=part_number(name),
+                path=self.path / name,
+                sha256=entry["sha256"],
+                schema=schema,
+            )
             for name, entry in self.files.items()
             if name.startswith(f"{DATA}/part-")
         ]
         return sorted(found, key=lambda part: part.number)
 
-    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def read(
+        self, columns: Sequence[str] | None = None, *, schema: pa.Schema | None = None
+    ) -> pa.Table:
         """Return the live rows of all parts.
 
         Raises:
             ArtifactError: If it holds no parts, or one is not the one that was sealed.
+            SchemaError: If one does not keep the schema.
         """
-        parts = self.parts()
+        parts = self.parts(schema)
         if not parts:
             raise ArtifactError(
                 "An artifact must hold parts to be read, but holds none.",
@@ -207,10 +249,10 @@ class ArtifactWriter:
         self, path: UPath | Path | str, schema: pa.Schema | None, *, settings: Settings
     ) -> None:
         self.path, self.schema, self.settings = as_local(path), schema, settings
-        self.asked_for: set[int] = set()
+        self.asked_for: set[str] = set()
         self._begun = time.monotonic()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            reach.make_folder(self.path)
         except OSError as error:
             raise ArtifactError(
                 f"The place of an artifact must be a folder, but cannot be made one: {error}.",
@@ -218,8 +260,8 @@ class ArtifactWriter:
                 fix="Choose another folder.",
             ) from error
         file = self.path / SETTINGS
-        holds_files = any(not path.name.startswith(SETTINGS) for path in self.path.iterdir())
-        if file.is_file():  # looked for second: a writer beside this one writes it first
+        holds_files = any(not path.name.startswith(SETTINGS) for path in reach.inside(self.path))
+        if reach.is_file(file):  # looked for second: a writer beside this one writes it first
             self._refuse_others(file)
         elif holds_files:
             raise ArtifactError(
@@ -233,7 +275,7 @@ class ArtifactWriter:
 
     def sealed(self) -> Artifact | None:
         """Return the artifact if an earlier run finished it."""
-        return Artifact.open(self.path) if (self.path / MANIFEST).is_file() else None
+        return Artifact.open(self.path) if reach.is_file(self.path / MANIFEST) else None
 
     def claim(self) -> None:
         """Keep every other process from writing the artifact, from now to `seal`.
@@ -257,7 +299,7 @@ class ArtifactWriter:
         if isinstance(self.path, Path):
             return Path(self.path) / SCRATCH
         name = digest([str(self.path), self.settings.fingerprint])
-        return Path(tempfile.gettempdir()) / f"scf-{name}"
+        return _private_folder() / name
 
     def missing(self, parts: Iterable[P]) -> list[P]:
         """Return the parts that an earlier, interrupted run did not write.
@@ -269,9 +311,17 @@ class ArtifactWriter:
         """
         self.claim()
         wanted = list(parts)
-        self.asked_for |= {part.number for part in wanted}
-        found = {file.name for file in (self.path / DATA).glob("part-*.parquet")}
+        self.ask_for(part_name(part.number) for part in wanted)
+        found = {file.name for file in part_files(self.path)}
         return [part for part in wanted if part_name(part.number) not in found]
+
+    def ask_for(self, names: Iterable[str]) -> None:
+        """Refuse to seal without these files below ``data``, whatever a listing says then."""
+        self.asked_for |= {f"{DATA}/{name}" for name in names}
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a part is written, now or by an earlier run."""
+        return reach.is_file(self.path / DATA / part_name(number))
 
     def write(self, number: int, table: pa.Table) -> None:
         """Write one part; a reader never sees half of it.
@@ -284,17 +334,33 @@ class ArtifactWriter:
         file = self.path / DATA / part_name(number)
         write_parquet(file, conform(table, self.schema, where=str(file)))
 
+    def remark(self, number: int, remark: object) -> None:
+        """Keep plain data about a part, from whichever worker made it, for `remarks`.
+
+        It comes before the part is written: what is remarked of a part that stays is never lost.
+        """
+        write_whole(self.path / REMARKS / f"{part_name(number)}.json", _to_json(remark))
+
+    def remarks(self) -> dict[str, Any]:
+        """Return what was remarked, by the part's file name; `seal` removes it."""
+        return {
+            file.name.removesuffix(".json"): json.loads(reach.read(file))
+            for file in reach.inside(self.path / REMARKS)
+            if file.name.endswith(".json")
+        }
+
     def adopt(self, folder: Path) -> None:
         """Move every file below a folder of this disk into the artifact, each atomically."""
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             target = self.path / file.relative_to(folder).as_posix()
-            target.parent.mkdir(parents=True, exist_ok=True)
+            reach.make_folder(target.parent)
             if isinstance(target, Path):
                 sync(file)
                 file.replace(target)
                 sync(target.parent)
             else:
-                target.fs.put_file(str(file), target.path)
+                with reach.reaching(target):
+                    target.fs.put_file(str(file), target.path)
         shutil.rmtree(folder)
 
     def seal(
@@ -353,19 +419,21 @@ class ArtifactWriter:
             "machine": provenance.machine(),
             "seconds": round(time.monotonic() - self._begun, 1),
         }
+        told = json.loads(_to_json(manifest))  # as a reader will have it
         held.check()
-        write_whole(self.path / MANIFEST, _to_json(manifest))
+        write_whole(self.path / MANIFEST, _to_json(told | {SEAL: digest(told)}))
         # Not before: whoever writes beside this one then finds its file gone and nothing there.
-        for leftover in list(self.path.rglob(f"*{PARTIAL}")):
-            leftover.unlink(missing_ok=True)
+        for leftover in reach.below(self.path):
+            if leftover.name.endswith(PARTIAL):
+                reach.discard(leftover)
+        remove(self.path / REMARKS)
         return Artifact.open(self.path)
 
     def _refuse_gaps(self, files: Mapping[str, object]) -> None:
-        names = [f"{DATA}/{part_name(number)}" for number in sorted(self.asked_for)]
-        if absent := [name for name in names if name not in files]:
+        if absent := sorted(self.asked_for - files.keys()):
             raise ArtifactError(
-                f"Every part must be written, but {len(absent)} of {len(names)} are not, the first "
-                f"is {absent[0]}.",
+                f"Every part must be written, but {len(absent)} of {len(self.asked_for)} are not, "
+                f"the first is {absent[0]}.",
                 where=str(self.path),
                 fix="Rerun the stage; finished parts are kept.",
             )
@@ -381,20 +449,48 @@ class ArtifactWriter:
             )
 
 
+@checked(kw_only=True)
+class _Provenance:
+    """What a manifest tells beside settings, counts and files; all of it is for people."""
+
+    notes: dict[str, Any] = field(default_factory=dict)
+    packages: dict[str, str | None] = field(default_factory=dict)
+    commit: str | None = None
+    machine: str | None = None
+    seconds: Annotated[float, Field(strict=True)] | None = None
+
+
+_PROVENANCE = TypeAdapter(_Provenance)
+
+
 def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
     """Raise one of `DAMAGE` if a manifest is not as a stage wrote it."""
     if Settings.from_dict(manifest).fingerprint != manifest["fingerprint"]:
         raise ValueError("the fingerprint is not that of its settings")
     if Counts.from_dict(manifest["counts"]).to_dict() != manifest["counts"]:
         raise ValueError("the counts do not add up")
+    if not all(map(_is_named, manifest["inputs"].values())):
+        raise TypeError("an input is neither a name nor a list of names")
+    _PROVENANCE.validate_python(manifest)
     for name, entry in manifest["files"].items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"the file {name!r} lies elsewhere")
-        if not isinstance(entry["sha256"], str) or not isinstance(entry["bytes"], int):
-            raise TypeError(f"the entry of the file {name!r} is {entry!r}")
-        if name.startswith(f"{DATA}/part-"):
-            part_number(name)
+        _check_entry(name, entry)
+    rest = {name: value for name, value in manifest.items() if name != SEAL}
+    if manifest.get(SEAL, digest(rest)) != digest(rest):  # absent where an earlier version wrote it
+        raise ValueError("its content was edited: the seal is that of another")
+
+
+def _check_entry(name: str, entry: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"the file {name!r} lies elsewhere")
+    if not isinstance(entry["sha256"], str) or not isinstance(entry["bytes"], int):
+        raise TypeError(f"the entry of the file {name!r} is {entry!r}")
+    if name.startswith(f"{DATA}/part-"):
+        part_number(name)
+
+
+def _is_named(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_named, value)))
 
 
 def _refuse_changes(sealed: Artifact, files: Mapping[str, object]) -> None:
@@ -410,8 +506,8 @@ def _refuse_changes(sealed: Artifact, files: Mapping[str, object]) -> None:
 
 def _check_size(path: UPath, size: int) -> None:
     try:
-        found = path.stat().st_size
-    except OSError:
+        found = reach.size_of(path)
+    except (OSError, ValueError):  # the latter of a name that no file can have
         found = None
     if found != size:
         raise ArtifactError(
@@ -419,6 +515,29 @@ def _check_size(path: UPath, size: int) -> None:
             where=str(path),
             fix="Delete the artifact and rerun the stage that writes it.",
         )
+
+
+def _private_folder() -> Path:
+    """Return this user's own folder among the temporary files, which nobody else can enter.
+
+    A run that goes on must find it again, so that its name is no secret and anybody may have made
+    it before.
+
+    Raises:
+        ArtifactError: If it is another's, or open to others.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0  # elsewhere the whole place is the user's
+    folder = Path(tempfile.gettempdir()) / f"scf-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:
+        raise ArtifactError(
+            "The folder for temporary files must be the user's alone, but is another's or open to "
+            "others.",
+            where=str(folder),
+            fix="Remove it, or name another place by the environment variable TMPDIR.",
+        )
+    return folder
 
 
 def _to_json(data: object) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from scf_pipeline import keys, reach
 from scf_pipeline.counts import Counts, count_rows
 from scf_pipeline.errors import ArtifactError, ScfError
 from scf_pipeline.files import DATA, MANIFEST, SETTINGS, hash_file_entry, list_files
@@ -54,11 +55,10 @@ def find_artifacts(folder: UPath) -> list[UPath]:
     Raises:
         ArtifactError: If there are none.
     """
-    below = sorted(folder.iterdir()) if folder.is_dir() else []
     found = [
         path
-        for path in (folder, *below)
-        if any((path / name).is_file() for name in (SETTINGS, MANIFEST))
+        for path in (folder, *reach.inside(folder))
+        if any(reach.is_file(path / name) for name in (SETTINGS, MANIFEST))
     ]
     if not found:
         raise ArtifactError(
@@ -75,7 +75,7 @@ def find_captions(folder: UPath) -> list[Artifact]:
     Raises:
         ArtifactError: If there are none.
     """
-    places = [path for path in find_artifacts(folder) if (path / MANIFEST).is_file()]
+    places = [path for path in find_artifacts(folder) if reach.is_file(path / MANIFEST)]
     found = [made for made in map(Artifact.open, places) if made.stage == "caption"]
     if not found:
         raise ArtifactError(
@@ -93,15 +93,35 @@ def status(path: UPath) -> Status:
         ArtifactError: If its settings or manifest are damaged.
     """
     settings = read_settings(path / SETTINGS)
-    sealed = (path / MANIFEST).is_file()
+    sealed = reach.is_file(path / MANIFEST)
     return Status(
         path=str(path),
         stage=settings.stage,
         is_sealed=sealed,
-        parts=sum(1 for _ in (path / DATA).glob("*.parquet")),
+        parts=sum(file.suffix == ".parquet" for file in reach.inside(path / DATA)),
         counts=Artifact.open(path).counts if sealed else None,
         writer=None if sealed else who_writes(path),
     )
+
+
+def verify_all(paths: Sequence[UPath]) -> list[str]:
+    """Verify the artifacts of one folder, each for itself and against its inputs among them.
+
+    Returns:
+        One line for each difference; empty if there is none.
+    """
+    lines, opened, unsound = [], [], set()
+    for path in paths:
+        found = verify(path)
+        lines += found
+        try:
+            artifact = Artifact.open(path)
+        except ScfError:  # of which `verify` has told
+            continue
+        opened.append(artifact)
+        if found:
+            unsound.add(artifact.name)
+    return [*lines, *dict.fromkeys(keys.compare(opened, unsound=unsound))]
 
 
 def verify(path: UPath) -> list[str]:
@@ -143,7 +163,7 @@ def _schemas(artifact: Artifact) -> Iterator[str]:
     first: pa.Schema | None = None
     for name in (name for name in artifact.files if name.startswith(f"{DATA}/")):
         try:
-            with (artifact.path / name).open("rb") as stream:
+            with reach.stream(artifact.path / name) as stream:
                 schema = pq.ParquetFile(stream).schema_arrow
         except (pa.ArrowException, OSError) as error:
             yield f"{artifact.path / name}: no readable Parquet file ({error})"

@@ -68,7 +68,7 @@ def load(kind: type[M], folder: Path) -> M:
     Raises:
         ModelError: If the folder holds no checkpoint in safetensors, or one that lacks a weight.
     """
-    model: M = load_weights(kind, folder)
+    model: M = load_weights(kind, folder, is_ours=True)
     return model
 
 

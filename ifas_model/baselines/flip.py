@@ -22,7 +22,7 @@ from ifas_model.augment import draw_view, jitter_saturation
 from ifas_model.baselines import Method, _contrast, _tower
 from ifas_model.baselines._head import judge
 from ifas_model.baselines._tower import BaselineConfig
-from ifas_model.checkpoint import reading
+from ifas_model.checkpoint import check_vocabulary, reading
 from ifas_model.config import FlipConfig
 from ifas_model.judging import Item, Judged
 from ifas_model.prompt import Answer, answer
@@ -276,7 +276,11 @@ def build(config: FlipConfig, tower: Path, seed: int) -> Flip:
         )
     model.clip.load_state_dict(source.state_dict())
     with reading(tower):
-        model.tokenizer = AutoTokenizer.from_pretrained(tower, local_files_only=True)
+        model.tokenizer = AutoTokenizer.from_pretrained(
+            tower, local_files_only=True, trust_remote_code=False
+        )
+    text_config: Any = source.config.text_config
+    check_vocabulary(model.tokenizer, text_config.vocab_size, folder=tower)
     return model
 
 
@@ -285,7 +289,7 @@ def load(folder: Path) -> Flip:
     model = _tower.load(Flip, folder)
     with reading(folder):
         model.tokenizer = AutoTokenizer.from_pretrained(
-            folder, config=model.config, local_files_only=True
+            folder, config=model.config, local_files_only=True, trust_remote_code=False
         )
     return model
 

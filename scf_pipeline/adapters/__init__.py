@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from scf_pipeline.errors import DatasetLayoutError
@@ -108,7 +109,7 @@ def box_from_eyes(right: tuple[float, float], left: tuple[float, float]) -> Box:
         right: Centre of the subject's right eye (smaller x in the picture), in pixels.
         left: Centre of the subject's left eye.
     """
-    distance = max(1.0, ((left[0] - right[0]) ** 2 + (left[1] - right[1]) ** 2) ** 0.5)
+    distance = max(1.0, math.dist(left, right))
     side = 2.2 * distance
     middle_x, middle_y = (right[0] + left[0]) / 2, (right[1] + left[1]) / 2
     x0, y0 = middle_x - side / 2, middle_y - 0.38 * side
@@ -116,7 +117,12 @@ def box_from_eyes(right: tuple[float, float], left: tuple[float, float]) -> Box:
 
 
 def within(box: Box, frame: Frame) -> Box | None:
-    """Return the part of a box that lies in the picture; ``None`` where less than a pixel does."""
+    """Return the part of a box that lies in the picture; ``None`` where less than a pixel does.
+
+    Numbers too large to compute with are of no use either: they make a box without end.
+    """
+    if not all(map(math.isfinite, box)):
+        return None
     x0, y0 = max(0.0, box.x0), max(0.0, box.y0)
     x1, y1 = min(float(frame.width), box.x1), min(float(frame.height), box.y1)
     return Box(x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= 1 else None
@@ -126,21 +132,25 @@ def sidecar_rows(path: Path, separator: str | None = None) -> Iterator[list[floa
     """Yield the numbers of each line of a face annotation.
 
     A line that holds anything but finite numbers yields an empty list, so that rows keep their
-    place. A file that is absent or longer than `MAX_SIDECAR_BYTES` yields nothing.
+    place. A file that is absent, not to be read, or longer than `MAX_SIDECAR_BYTES` yields nothing.
 
     Args:
         path: Text file, which need not exist.
         separator: What stands between the numbers; ``None`` for white space.
     """
-    if not path.is_file() or path.stat().st_size > MAX_SIDECAR_BYTES:
-        return
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                row = [float(word) for word in line.split(separator)]
-            except ValueError:
-                row = []
-            yield row if all(map(math.isfinite, row)) else []
+    with suppress(OSError):
+        if path.is_file() and path.stat().st_size <= MAX_SIDECAR_BYTES:
+            with path.open(encoding="utf-8-sig", errors="replace") as lines:
+                for line in lines:
+                    yield _numbers(line, separator)
+
+
+def _numbers(line: str, separator: str | None) -> list[float]:
+    try:
+        row = [float(word) for word in line.split(separator)]
+    except ValueError:
+        return []
+    return row if all(map(math.isfinite, row)) else []
 
 
 def list_lines(root: Path, path: Path) -> list[str]:
@@ -151,22 +161,47 @@ def list_lines(root: Path, path: Path) -> list[str]:
         path: Text file, which must exist.
 
     Raises:
-        DatasetLayoutError: If the file is longer than `MAX_LIST_BYTES` or not UTF-8 text.
+        DatasetLayoutError: If the file cannot be read, is longer than `MAX_LIST_BYTES` or not UTF-8
+            text.
     """
     where, fix = path.relative_to(root).as_posix(), "Replace the file by the official one."
-    size = path.stat().st_size
-    if size > MAX_LIST_BYTES:
-        raise DatasetLayoutError(
-            f"A list must hold at most {MAX_LIST_BYTES} bytes, but holds {size}.",
-            where=where,
-            fix=fix,
-        )
     try:
+        size = path.stat().st_size
+        if size > MAX_LIST_BYTES:
+            raise DatasetLayoutError(
+                f"A list must hold at most {MAX_LIST_BYTES} bytes, but holds {size}.",
+                where=where,
+                fix=fix,
+            )
         return path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise DatasetLayoutError(
+            f"A list must be readable, but is not: {error.strerror}.",
+            where=where,
+            fix="Allow reading the file.",
+        ) from error
     except UnicodeDecodeError as error:
         raise DatasetLayoutError(
             f"A list must be UTF-8 text, but is not at byte {error.start}.", where=where, fix=fix
         ) from error
+
+
+def text_of(relative: PurePath) -> str:
+    """Return a path below the root as text, with forward slashes.
+
+    Raises:
+        DatasetLayoutError: If no table can hold it: file systems allow bytes that are no text.
+    """
+    text = relative.as_posix()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DatasetLayoutError(
+            "A file name must be UTF-8 text, but is not.",
+            where=ascii(text),
+            fix="Rename the file or its folder.",
+        ) from error
+    return text
 
 
 def media_files(folder: Path, suffixes: Collection[str] = PICTURES | VIDEOS) -> Iterator[Path]:

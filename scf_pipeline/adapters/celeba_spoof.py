@@ -13,18 +13,20 @@ from __future__ import annotations
 import json
 import logging
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ifas_model import json_data
 from ifas_model.vocabulary import Label, PaiSpecies, Split
-from scf_pipeline.adapters import Adapter, Box, Frame, sidecar_rows, within
+from scf_pipeline.adapters import Adapter, Box, Frame, sidecar_rows, text_of, within
 from scf_pipeline.errors import DatasetLayoutError
 from scf_pipeline.schema import Sample
 
 logger = logging.getLogger(__name__)
 
-KEY = re.compile(r"Data/(?:train|test)/[0-9]+/(?i:live|spoof)/[0-9]{6}\.(?i:jpg|png)")
+KEY = re.compile(r"Data/(?:train|test)/[0-9]{1,6}/(?i:live|spoof)/[0-9]{6}\.(?i:jpg|png)")
 KINDS = {
     1: (PaiSpecies.PRINT, "print_photo"),
     2: (PaiSpecies.PRINT, "print_poster"),
@@ -41,6 +43,9 @@ KINDS = {
 
 NUM_VALUES = 44
 """Numbers of an annotation: 40 attributes, spoof type, illumination, environment, liveness."""
+
+MAX_ANNOTATION_BYTES = 2**29
+"""Largest annotation file that is read; the official one of training takes about 90 MB."""
 
 BOX_FRAME = 224
 """Side of the square that box files measure every picture by, in pixels."""
@@ -64,7 +69,7 @@ def scan(root: Path) -> Iterator[Sample]:
     for key in sorted(annotations):
         folder = key.rpartition("/")[0]
         if folder not in folders:
-            folders[folder] = _spelling(home, folder).relative_to(root).as_posix()
+            folders[folder] = text_of(_spelling(home, folder).relative_to(root))
         annotation = annotations[key]
         contradicted += annotation.is_attack is not folder.lower().endswith("spoof")
         yield _sample(key, annotation, folders[folder])
@@ -125,9 +130,9 @@ def _annotations(root: Path, metas: Path) -> dict[str, _Annotation]:
 
 def _load(path: Path, where: str) -> dict[str, object]:
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            loaded = json.load(file)
-    except (ValueError, RecursionError) as error:
+        raw = json_data.read_bytes(path, max_bytes=MAX_ANNOTATION_BYTES)
+        loaded = json.loads(raw.decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         problem = str(error)
     else:
         if isinstance(loaded, dict):
@@ -144,7 +149,7 @@ def _annotation(key: str, values: object, where: str) -> _Annotation:
     if KEY.fullmatch(key) is None:
         raise DatasetLayoutError(
             "An annotated picture must be named like 'Data/train/4980/spoof/000003.jpg', "
-            f"but is {key!r}.",
+            f"but is {key[:80]!r}.",
             where=where,
             fix="Unpack the official metas/ again.",
         )
@@ -156,7 +161,7 @@ def _annotation(key: str, values: object, where: str) -> _Annotation:
             return _Annotation(kind, liveness == 1)
     raise DatasetLayoutError(
         f"An annotation must be {NUM_VALUES} integers, the last 0, or 1 where number 40 is a spoof "
-        f"type from 1 to 10, but is {values!r:.200} for {key!r}.",
+        f"type from 1 to 10, but is {reprlib.repr(values)} for {key!r}.",
         where=where,
         fix="Unpack the official metas/ again.",
     )

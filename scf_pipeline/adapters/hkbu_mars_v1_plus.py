@@ -78,7 +78,7 @@ def _listed(root: Path) -> Iterator[Sample]:
     rows = _rows(root)
     where, header = next(rows, (LIST_NAME, []))
     if sorted(name.lower() for name in header) != sorted(COLUMNS):
-        raise _malformed(where, f"columns must be {', '.join(COLUMNS)}, but are {header!r}")
+        raise _malformed(where, f"columns must be {', '.join(COLUMNS)}, but are {header!r:.80}")
     columns = [name.lower() for name in header]
     for where, row in rows:
         if len(row) != len(columns):
@@ -97,7 +97,7 @@ def _listed(root: Path) -> Iterator[Sample]:
             path, field["subject"] or None, IS_LIVE[field["is_live"].lower()], field["is_live"]
         )
         if sample.sample_id in seen:
-            raise _malformed(where, f"a video must be listed once, but {path!r} is again")
+            raise _malformed(where, f"a video must be listed once, but {path[:80]!r} is again")
         seen.add(sample.sample_id)
         yield sample
 

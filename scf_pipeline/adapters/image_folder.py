@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ifas_model.vocabulary import Label, PaiSpecies, Split
-from scf_pipeline.adapters import Adapter, media_files
+from scf_pipeline.adapters import Adapter, media_files, text_of
 from scf_pipeline.errors import DatasetLayoutError
 from scf_pipeline.schema import Sample
 
@@ -27,12 +27,12 @@ def scan(root: Path) -> Iterator[Sample]:
     """Yield every picture and video below the root.
 
     Raises:
-        DatasetLayoutError: If one lies in no folder of a known name, if two have the same path but
-            for the suffix, or if there is none.
+        DatasetLayoutError: If one lies in no folder of a known name, if a name is no text, if two
+            have the same path but for the suffix, or if there is none.
     """
     first: dict[str, str] = {}
     for path in media_files(root) if root.is_dir() else ():
-        sample = _sample(_text(path.relative_to(root)))
+        sample = _sample(PurePosixPath(text_of(path.relative_to(root))))
         other = first.setdefault(sample.sample_id, sample.media_path)
         if other != sample.media_path:
             raise DatasetLayoutError(
@@ -47,19 +47,6 @@ def scan(root: Path) -> Iterator[Sample]:
             where=str(root),
             fix=f"Point the root at a folder with sub-folders named {', '.join(KINDS)}.",
         )
-
-
-def _text(relative: Path) -> PurePosixPath:
-    """Refuse a name that no table can hold: file systems allow bytes that are no text."""
-    try:
-        relative.as_posix().encode()
-    except UnicodeEncodeError as error:
-        raise DatasetLayoutError(
-            "A file name must be UTF-8 text, but is not.",
-            where=ascii(relative.as_posix()),
-            fix="Rename the file or its folder.",
-        ) from error
-    return PurePosixPath(relative.as_posix())
 
 
 def _sample(relative: PurePosixPath) -> Sample:

@@ -21,6 +21,7 @@ from scf_pipeline.adapters import (
     list_lines,
     media_files,
     sidecar_rows,
+    text_of,
     within,
 )
 from scf_pipeline.errors import DatasetLayoutError
@@ -97,7 +98,7 @@ def _splits(root: Path, home: Path) -> dict[str, Split]:
             if number < 0 or splits.setdefault(subject, split) is not split:
                 raise DatasetLayoutError(
                     "A subject list must hold numbers, each in one list only, "
-                    f"but {name} has {word!r}.",
+                    f"but {name} has {word[:80]!r}.",
                     where=path.relative_to(root).as_posix(),
                     fix="Replace the lists by the official ones, or remove both.",
                 )
@@ -105,7 +106,7 @@ def _splits(root: Path, home: Path) -> dict[str, Split]:
 
 
 def _sample(path: Path, *, root: Path, home: Path, splits: Mapping[str, Split]) -> Sample:
-    native, media_path = path.relative_to(home), path.relative_to(root).as_posix()
+    native, media_path = path.relative_to(home), text_of(path.relative_to(root))
     match = BONA_FIDE.fullmatch(native.as_posix()) or ATTACK.fullmatch(native.as_posix())
     if match is None:
         raise DatasetLayoutError(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from ifas_model.vocabulary import Label, PaiSpecies, Split
-from scf_pipeline.adapters import PICTURES, VIDEOS, Adapter, list_lines, media_files
+from scf_pipeline.adapters import PICTURES, VIDEOS, Adapter, list_lines, media_files, text_of
 from scf_pipeline.errors import DatasetLayoutError
 from scf_pipeline.schema import Sample
 
@@ -144,7 +144,7 @@ def _malformed(where: str, what: str) -> DatasetLayoutError:
 def _sample(relative: Path, match: re.Match[str], split: Split) -> Sample:
     species, fine_type = KINDS[match["type"], match["pai"]]
     return Sample(
-        sample_id=f"wmca/{relative.with_suffix('').as_posix()}",
+        sample_id=f"wmca/{text_of(relative.with_suffix(''))}",
         dataset="wmca",
         media_path=relative.as_posix(),
         split=split,

@@ -67,6 +67,9 @@ class Captioner(Protocol):
 
         Returns:
             One caption for each picture, in order.
+
+        Raises:
+            MemoryError: If memory does not suffice; a smaller batch is tried then.
         """
         ...
 

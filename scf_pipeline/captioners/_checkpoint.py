@@ -6,7 +6,6 @@ A private module is no entry of the registry.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from typing import Any
 
 from upath import UPath
 
+from ifas_model import json_data
+from ifas_model.layout import MAX_SETTINGS_BYTES, check_folder
 from scf_pipeline.captioners import Model
 from scf_pipeline.config import digest
 from scf_pipeline.errors import CaptionerError
@@ -29,7 +30,9 @@ WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 HUB_ID = re.compile(r"(?P<id>[\w-][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 BRANCHES = frozenset({"main", "master", "HEAD"})
-"""Revisions that move."""
+"""Revisions that move, as all do whose names begin with `REFS`."""
+
+REFS = "refs/"
 
 
 def resolve(text: str) -> Model:
@@ -52,7 +55,8 @@ def resolve(text: str) -> Model:
             where=text,
             fix="Correct the path, or write a hub id as `owner/name@revision`.",
         )
-    if (revision := match["revision"]) is None or revision in BRANCHES:
+    revision = match["revision"]
+    if revision is None or revision in BRANCHES or revision.startswith(REFS):
         found = "has none" if revision is None else f"is the branch {revision!r}, which moves"
         raise CaptionerError(
             f"A hub id must be pinned to a revision, but it {found} "
@@ -98,7 +102,7 @@ def read_json(path: UPath) -> dict[str, Any]:
         CaptionerError: If the file cannot be read or is no mapping.
     """
     try:
-        data = json.loads(path.read_bytes())
+        data = json_data.read(path, max_bytes=MAX_SETTINGS_BYTES)
     except (OSError, ValueError) as error:
         raise CaptionerError(
             f"A checkpoint's {path.name} must be readable JSON, but: {error}.",
@@ -109,7 +113,7 @@ def read_json(path: UPath) -> dict[str, Any]:
         raise CaptionerError(
             f"A checkpoint's {path.name} must hold a mapping, but holds a {type(data).__name__}.",
             where=str(path),
-            fix="Correct the file.",
+            fix="Fetch the checkpoint again.",
         )
     return data
 
@@ -167,6 +171,14 @@ def _check_kind(folder: UPath) -> None:
             where=str(folder),
             fix="Convert the weights with `save_pretrained`; pickled weights are not read.",
         )
+    try:
+        check_folder(folder)
+    except (OSError, ValueError) as error:
+        raise CaptionerError(
+            f"A checkpoint must be weights and settings alone, but is not: {error}",
+            where=str(folder),
+            fix="Name a checkpoint of a plain BLIP-2; merge adapters into it.",
+        ) from error
 
 
 def _copy(folder: UPath, target: Path) -> Path:

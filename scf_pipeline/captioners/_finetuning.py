@@ -62,7 +62,7 @@ def finetune(
 
     Args:
         model: The checkpoint to begin with.
-        taught: Rows with `image` (PNG) and `caption` to learn from.
+        taught: Rows with `face_id`, `image` (PNG) and `caption` to learn from.
         held_out: The same, to judge by; may be empty.
         draw: Which rows each step learns from.
         recipe: How.
@@ -141,9 +141,9 @@ class Course:
         """Whether the vision tower is frozen."""
         return not any(p.requires_grad for p in self.model.vision_model.parameters())
 
-    def look(self, images: Sequence[bytes], mirrored: NDArray[np.bool_]) -> Tensor:
-        """Return the features of some PNGs, (B, P, V)."""
-        pixels = pixel_values(self.processor, [decode_png(image) for image in images])
+    def look(self, pictures: Sequence[NDArray[np.uint8]], mirrored: NDArray[np.bool_]) -> Tensor:
+        """Return the features of some pictures, RGB, (H, W, 3) each: (B, P, V)."""
+        pixels = pixel_values(self.processor, pictures)
         flip = torch.from_numpy(mirrored)[:, None, None, None]
         pixels = torch.where(flip, pixels.flip(-1), pixels).to(self.model.device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.sees_the_same):
@@ -192,9 +192,11 @@ class _Lessons:
         if self.cached is not None:
             found = self.cached[torch.from_numpy(mirrored.astype(np.int64)), torch.from_numpy(rows)]
             return found.to(self.course.model.device)
-        return self.course.look(
-            [self.rows["image"][row].as_py() for row in rows.tolist()], mirrored
-        )
+        pictures = [
+            decode_png(self.rows["image"][row].as_py(), name=self.rows["face_id"][row].as_py())
+            for row in rows.tolist()
+        ]
+        return self.course.look(pictures, mirrored)
 
     def _cache(self, path: Path) -> None:
         """Compute the features of all rows, plain and mirrored, into a file of (2, N, P, V)."""

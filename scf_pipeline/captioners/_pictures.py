@@ -8,11 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scf_pipeline.errors import ArtifactError
 
-def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """Return the pixels of a PNG, RGB, (H, W, 3)."""
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        return np.asarray(image.convert("RGB"))
+
+def decode_png(data: bytes, *, name: str) -> NDArray[np.uint8]:
+    """Return the pixels of a PNG, RGB, (H, W, 3).
+
+    Args:
+        data: The PNG.
+        name: Whose picture it is, for the message.
+
+    Raises:
+        ArtifactError: If it is none, or ends early.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ArtifactError(
+            f"A picture must be a sound PNG, but is not: {error}.",
+            where=name,
+            fix="Delete the artifact of the pictures and rerun the stage that writes it.",
+        ) from error
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

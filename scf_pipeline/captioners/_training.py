@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ifas_model.checkpoint import BROKEN
 from scf_pipeline.captioners._muon import Muon
+from scf_pipeline.errors import StageError
 
 IN_BLOCK = re.compile(r"(?:^|\.)layers?\.\d+\.")
 """Names of parameters inside a transformer block."""
@@ -216,13 +218,21 @@ def _resume(
 ) -> tuple[int, History]:
     if not path.is_file():
         return 0, History(losses=[], judged=[])
-    saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    with torch.no_grad():
-        for name, tensor in _state(module).items():
-            tensor.copy_(saved["weights"][name])
-    for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-        optimizer.load_state_dict(state)
-    return saved["step"], History(losses=saved["losses"], judged=saved["judged"])
+    try:
+        # Tensors and plain data alone: a pickle may do anything else, and is refused.
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.no_grad():
+            for name, tensor in _state(module).items():
+                tensor.copy_(saved["weights"][name])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        return saved["step"], History(losses=saved["losses"], judged=saved["judged"])
+    except BROKEN as error:
+        raise StageError(
+            f"A checkpoint of training must be as it was saved, but is not: {error}.",
+            where=str(path),
+            fix="Delete it; the training begins anew.",
+        ) from error
 
 
 def narrow() -> torch.autocast:

@@ -8,16 +8,16 @@ Shapes in this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from accelerate.utils.memory import should_reduce_batch_size
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     Blip2ForConditionalGeneration,
@@ -27,6 +27,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from ifas_model.checkpoint import BROKEN, unsound
 from scf_pipeline.captioners import Backend, Caption, Model
 from scf_pipeline.captioners._checkpoint import checkpoint_folder, resolve
 from scf_pipeline.captioners._instructions import (
@@ -93,6 +94,16 @@ class Blip2Captioner:
         """Caption one batch; see `Captioner.caption`."""
         if not pictures:
             return []
+        try:
+            return self._caption_batch(pictures, seeds, insist=insist)
+        except RuntimeError as error:  # torch's, of a GPU and of a CPU
+            if not should_reduce_batch_size(error):
+                raise
+            raise MemoryError(str(error).splitlines()[0]) from error
+
+    def _caption_batch(
+        self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool
+    ) -> list[Caption]:
         inputs = self.processor(
             images=[Image.fromarray(picture) for picture in pictures],
             text=[self.instructions.prompt] * len(pictures),
@@ -181,15 +192,18 @@ def load_parts(
     with checkpoint_folder(model) as folder:
         try:
             # PIL pixels differ from torchvision's: one backend gives the same ones everywhere.
-            processor = Blip2Processor.from_pretrained(folder, backend="pil", local_files_only=True)
+            processor = Blip2Processor.from_pretrained(
+                folder, backend="pil", local_files_only=True, trust_remote_code=False
+            )
             loaded: Any = Blip2ForConditionalGeneration.from_pretrained(
                 folder,
                 dtype=dtype,
                 use_safetensors=True,
                 local_files_only=True,
+                trust_remote_code=False,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except BROKEN as error:
             raise CaptionerError(
                 f"A captioner must be a BLIP-2 checkpoint, but loading it failed: {error}.",
                 where=model.location,
@@ -197,31 +211,35 @@ def load_parts(
             ) from error
         instructions = read_instructions(folder)
     weights, report = loaded
-    _check_complete(report["missing_keys"], where=model.location)
-    check_agreement(weights, processor, where=model.location)
-    return weights.eval(), processor, instructions
-
-
-def _check_complete(missing: Iterable[str], *, where: str) -> None:
-    """Refuse a checkpoint without some of its weights, which would be left at random."""
-    if names := sorted(missing):
+    if (problem := unsound(weights, report["missing_keys"])) is not None:
         raise CaptionerError(
-            f"A checkpoint must hold every weight, but lacks {len(names)}, first {names[0]!r}.",
-            where=where,
+            f"A captioner must be a sound checkpoint, but is not: {problem}.",
+            where=model.location,
             fix="Fetch the checkpoint again.",
         )
+    check_agreement(weights, processor, where=model.location)
+    return weights.eval(), processor, instructions
 
 
 def check_agreement(
     model: Blip2ForConditionalGeneration, processor: Blip2Processor, *, where: str
 ) -> None:
-    """Check that every prompt will hold the image tokens that the model expects.
+    """Check that the model knows every token, and that prompts will hold its image tokens.
 
     A prompt without them is captioned without a look at the picture, and without an error.
 
     Raises:
-        CaptionerError: If the number of query tokens or the id of the image token differ.
+        CaptionerError: If the number of query tokens or the id of the image token differ, or the
+            tokenizer knows more words than the model.
     """
+    text_config: Any = model.config.text_config
+    if len(processor.tokenizer) > text_config.vocab_size:
+        raise CaptionerError(
+            f"A tokenizer must know at most the {text_config.vocab_size} words of its model, but "
+            f"knows {len(processor.tokenizer)}.",
+            where=where,
+            fix="Restore the tokenizer's files that belong to these weights.",
+        )
     pairs = {
         "num_query_tokens": (model.config.num_query_tokens, processor.num_query_tokens),
         "image_token_index": (

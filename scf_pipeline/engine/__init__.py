@@ -21,6 +21,10 @@ Write = Callable[[int, pa.Table], None]
 """Store a part under its number; called in the worker."""
 
 
+IsStored = Callable[[int], bool]
+"""Tell whether a part was written already; called in the worker."""
+
+
 class Part(Protocol):
     """A numbered unit of work; small to send, read where it is worked on."""
 
@@ -54,6 +58,7 @@ class Engine(Protocol):
         parts: Sequence[Part],
         write: Write,
         resources: Resources,
+        is_stored: IsStored | None = None,
     ) -> Iterator[int]:
         """Work on parts and yield their numbers as they finish, in any order.
 
@@ -62,6 +67,8 @@ class Engine(Protocol):
             parts: What to work on.
             write: Stores a finished part.
             resources: What one worker needs.
+            is_stored: Asked before a part is worked on, where that is dear: a worker may die after
+                it wrote a part and before it told so, and the part is sent to another one.
         """
         ...
 
@@ -100,14 +107,16 @@ def limit_threads(cpus: float) -> None:
         torch.set_num_threads(threads)
 
 
-def work(kernel: Kernel, part: Part, write: Write) -> None:
-    """Run one part; an unexpected failure names the part and its first row.
+def work(kernel: Kernel, part: Part, write: Write, is_stored: IsStored | None = None) -> None:
+    """Run one part, unless it is stored; an unexpected failure names the part and its first row.
 
     Raises:
         RuntimeError: If the part fails in a way that no `ScfError` describes.
     """
     told = "not read"
     try:
+        if is_stored is not None and is_stored(part.number):
+            return
         rows = part.read()
         told = f"{rows.num_rows} rows"
         if rows.num_rows and rows.num_columns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from scf_pipeline.engine import Kernel, Part, Resources, Write, limit_threads, work
+from scf_pipeline.engine import IsStored, Kernel, Part, Resources, Write, limit_threads, work
 
 T = TypeVar("T")
 
@@ -19,6 +19,7 @@ class LocalEngine:
         parts: Sequence[Part],
         write: Write,
         resources: Resources,
+        is_stored: IsStored | None = None,
     ) -> Iterator[int]:
         """Yield part numbers in order; see `Engine.map_parts`."""
         if not parts:
@@ -26,7 +27,7 @@ class LocalEngine:
         limit_threads(resources.cpus)
         kernel = make_kernel()
         for part in parts:
-            work(kernel, part, write)
+            work(kernel, part, write, is_stored)
             yield part.number
 
     def call(self, function: Callable[..., T], resources: Resources, **arguments: object) -> T:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
+import secrets
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
+from ray._raylet import Config  # type: ignore[attr-defined]  # compiled
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from scf_pipeline import errors
-from scf_pipeline.engine import Kernel, Part, Resources, Write, limit_threads, work
+from scf_pipeline.engine import IsStored, Kernel, Part, Resources, Write, limit_threads, work
 from scf_pipeline.errors import ScfError, StageError
 
 T = TypeVar("T")
@@ -27,11 +35,19 @@ T = TypeVar("T")
 # Ray Data has no other way yet to bound the restarts of its actors.
 warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
 
+# Ray Data teaches Arrow a type whose values are pickles: with it, whoever reads a column of a
+# stranger's Parquet file runs what it holds. Unknown to Arrow again, they are mere bytes.
+with suppress(pa.ArrowKeyError):
+    pa.unregister_extension_type("ray.data.arrow_pickled_object")
+
 RETRIES = 3
 """How often a dead worker or a lost part is tried again."""
 
 _PATIENCE_S = 30.0
 """Most seconds to wait for Ray Data's thread when a stage ends; it needs a tenth of a second."""
+
+_LONGEST_PLACE = 22
+"""Most characters of a path below which the names of Ray's sockets are not too long."""
 
 _DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError)
 """What Ray raises for a worker that died once too often."""
@@ -41,7 +57,7 @@ class RayEngine:
     """Hands parts to Ray Data: a block for each part, up to `workers` actors, a kernel in each.
 
     Joins the cluster that the environment variable ``RAY_ADDRESS`` names; without one it starts a
-    local cluster of `workers` CPUs, bound to this machine.
+    local cluster of `workers` CPUs, bound to this machine and closed to its other users.
 
     Args:
         workers: Most actors at a time, at least 1.
@@ -60,6 +76,7 @@ class RayEngine:
         parts: Sequence[Part],
         write: Write,
         resources: Resources,
+        is_stored: IsStored | None = None,
     ) -> Iterator[int]:
         """Yield part numbers as they finish; a slow part does not hold back the rest.
 
@@ -76,7 +93,7 @@ class RayEngine:
         # actors hold, for ever.
         numbers = ray.data.from_items([{"part": n} for n in todo], override_num_blocks=len(todo))
         done = numbers.map_batches(
-            type("Worker", (_Worker,), {"task": (make_kernel, write, todo, resources)}),
+            type("Worker", (_Worker,), {"task": (make_kernel, write, todo, resources, is_stored)}),
             batch_size=1,
             compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(todo))),
             num_cpus=resources.cpus,
@@ -148,12 +165,12 @@ class _Executor(StreamingExecutor):
 class _Worker:
     """One actor: builds the kernel once, then works on the parts that Ray Data sends."""
 
-    task: tuple[Callable[[], Kernel], Write, dict[int, Part], Resources]
+    task: tuple[Callable[[], Kernel], Write, dict[int, Part], Resources, IsStored | None]
     """What to do. It travels in the class: constructor arguments lie in the object store of a
     process that may be gone when a dead actor is to start again."""
 
     def __init__(self) -> None:
-        self.make_kernel, self.write, self.todo, resources = self.task
+        self.make_kernel, self.write, self.todo, resources, self.is_stored = self.task
         limit_threads(resources.cpus)
         self.kernel: Kernel | None = None
 
@@ -168,7 +185,7 @@ class _Worker:
             try:
                 if self.kernel is None:
                     self.kernel = self.make_kernel()
-                work(self.kernel, self.todo[number], self.write)
+                work(self.kernel, self.todo[number], self.write, self.is_stored)
                 failures.append("")
             except ScfError as error:
                 failures.append(_to_text(error))
@@ -203,22 +220,46 @@ def _connect(workers: int) -> None:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            # Else Ray takes the machine's own address for 127.0.0.1 and listens everywhere, so that
-            # whoever reaches the machine may run code on it.
-            ray_constants.ENABLE_RAY_CLUSTER = False
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-            ray.init(
-                num_cpus=workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _node_ip_address="127.0.0.1",
-            )
+            _start(workers)
     # Else Ray tells of dead workers on stdout, which is for paths and JSON.
     ray_worker._worker_logs_enabled = False  # noqa: SLF001 - there is no other way
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _start(workers: int) -> None:
+    """Start a local cluster for this user alone.
+
+    Loopback is open to everybody on the machine, so that a cluster must know its own by a token;
+    and its sockets must lie where nobody else can put others in their place.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    Config.initialize("")  # Ray read the mode when it was imported
+    # Else Ray takes the machine's own address for 127.0.0.1 and listens everywhere, so that
+    # whoever reaches the machine may knock.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    place = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    if len(str(place)) > _LONGEST_PLACE:
+        place = Path("/tmp")  # noqa: S108 - where Ray's own default lies, too
+    folder = Path(tempfile.mkdtemp(prefix="scf-", dir=place))
+    atexit.register(_end, folder, os.getpid())
+    ray.init(
+        num_cpus=workers,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(folder / "ray"),  # Ray opens its folder to all: the one above stays closed
+    )
+
+
+def _end(folder: Path, pid: int) -> None:
+    """Stop the cluster when the process ends that began it, and remove its files."""
+    if os.getpid() == pid:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)

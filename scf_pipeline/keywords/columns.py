@@ -7,8 +7,9 @@ with signs beyond ASCII are rare; they are left as they are.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,6 +22,9 @@ from scf_pipeline.keywords.search import FILLER, SubstringSearch, WordSearch, re
 
 BLOCK_ROWS = 1 << 15
 """Captions that are reduced at a time; it bounds the memory that their words take."""
+
+MAX_PATTERN_SIGNS = 100_000
+"""Longest regular expression that is searched for; Arrow takes about five times as much."""
 
 SIGNS = ("", ",", ".")
 """A text that reads as each kind of sign before a word, beside a space."""
@@ -71,15 +75,34 @@ def _where(mask: pa.BooleanArray) -> NDArray[np.intp]:
     return np.flatnonzero(mask.fill_null(False).to_numpy(zero_copy_only=False))
 
 
+def _alternations(words: Iterable[str]) -> list[str]:
+    """Return ``a|b|c`` of the words, in as many pieces as their length asks for."""
+    pieces: list[list[str]] = [[]]
+    size = 0
+    for word in words:
+        if size > MAX_PATTERN_SIGNS:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(word)
+        size += len(word) + 1
+    return ["|".join(piece) for piece in pieces]
+
+
+def _match_any(texts: pa.StringArray, patterns: list[str]) -> pa.BooleanArray:
+    found = (pc.match_substring_regex(texts, pattern) for pattern in patterns)
+    return functools.reduce(pc.or_, found)
+
+
 class SubstringReducer:
     """Reduces a caption to the keywords that it holds."""
 
     def __init__(self, search: SubstringSearch) -> None:
         self.keywords = search.keywords
+        self.patterns = _alternations(map(re.escape, self.keywords))
 
     def may_hit(self, captions: pa.StringArray) -> pa.BooleanArray:
         """Tell which lower-cased captions may hold a keyword."""
-        return pc.match_substring_regex(captions, "|".join(map(re.escape, self.keywords)))
+        return _match_any(captions, self.patterns)
 
     def __call__(self, captions: pa.StringArray) -> pa.StringArray:
         """Reduce lower-cased ASCII captions."""
@@ -110,11 +133,12 @@ class Reducer:
         known = {*self.base, *self.negators}
         self.known = pa.array(sorted(word for word in known if word.isascii()), pa.string())
         spelled = sorted(form for form, word in self.base.items() if word in self.anchors)
-        self.pattern = rf"\b(?:{'|'.join(form for form in spelled if form.isascii())})\b"
+        alternations = _alternations(form for form in spelled if form.isascii())
+        self.patterns = [rf"\b(?:{forms})\b" for forms in alternations]
 
     def may_hit(self, captions: pa.StringArray) -> pa.BooleanArray:
         """Tell which lower-cased captions may hold an anchor."""
-        return pc.match_substring_regex(captions, self.pattern)
+        return _match_any(captions, self.patterns)
 
     def __call__(self, captions: pa.StringArray) -> pa.StringArray:
         """Reduce lower-cased ASCII captions."""

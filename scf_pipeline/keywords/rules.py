@@ -26,7 +26,8 @@ from scf_pipeline.errors import ConfigError
 from scf_pipeline.keywords.file import KeywordFile, Location, Match, read_file, refusal
 
 MAX_PHRASES = 20_000
-"""Most phrases that a dictionary may expand to; the default one has some hundreds."""
+"""Most phrases that a dictionary may expand to, boilerplate and what is written twice included; the
+default one has some hundreds."""
 
 UNINFLECTED = frozenset(
     ("a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "up", "with")
@@ -98,6 +99,7 @@ class _Expander:
         self.path, self.file = path, file
         self.rules = Rules()
         self.places: dict[Phrase, Location] = {}
+        self.num_phrases = 0
         split = {word: [tuple(form.split()) for form in file.forms[word]] for word in file.forms}
         self.spellings = {word: [s for s in split[word] if len(s) > 1] for word in split}
 
@@ -139,14 +141,14 @@ class _Expander:
             what = f"A phrase must occur once, but {' '.join(phrase)!r} also stands at {first}."
             raise self._refuse(location, what, "Take one of the two out.")
         self.places[phrase] = location
-        if len(self.places) > MAX_PHRASES:
-            raise self._too_many(location)
 
     def _variants(self, entry: str, location: Location) -> Iterator[_Variant]:
         """Yield what an entry stands for: a keyword for each choice among its ``(a|b)``."""
         parts = self._parse(entry, location)
-        if prod(sum(self._num_spelled(choice) for choice in part) for part in parts) > MAX_PHRASES:
-            raise self._too_many(location)
+        self.num_phrases += prod(sum(map(self._num_spelled, part)) for part in parts)
+        if self.num_phrases > MAX_PHRASES:
+            what = f"A dictionary must expand to at most {MAX_PHRASES} phrases, but has more."
+            raise self._refuse(location, what, "Use fewer alternatives and options.")
         needed = [part for part in parts if part[0] is not None]
         for choice in product(*needed):
             chosen = iter(choice)
@@ -228,10 +230,6 @@ class _Expander:
                     what = f"An alias must name species with keywords, but {species} has none."
                     fix = "Give it a table, or take the alias out."
                     raise self._refuse(("aliases", number), what, fix)
-
-    def _too_many(self, location: Location) -> ConfigError:
-        what = f"A dictionary must expand to at most {MAX_PHRASES} phrases, but expands to more."
-        return self._refuse(location, what, "Use fewer alternatives and options.")
 
     def _refuse(self, location: Location, what: str, fix: str) -> ConfigError:
         return refusal(self.path, location, what, fix)

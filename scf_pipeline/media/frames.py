@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scf_pipeline.errors import ScfError
 from scf_pipeline.schema import Reject
 
 PIXEL_LIMIT = 50_000_000
@@ -93,12 +94,12 @@ def check_size(width: int, height: int, pixel_limit: int) -> None:
 def unreadable_if_it_fails() -> Iterator[None]:
     """Turn every failure of a decoder into a `MediaError`.
 
-    A missing library tells nothing about the file and passes as it is. A lack of memory does tell:
-    damaged files declare sizes that no machine could hold.
+    A missing library and a failure of the machine tell nothing about the file and pass as they are.
+    A lack of memory does tell: damaged files declare sizes that no machine could hold.
     """
     try:
         yield
-    except (MediaError, ImportError):
+    except (MediaError, ImportError, ScfError):
         raise
     except Exception as error:  # decoders raise errors of every kind on hostile bytes
         raise MediaError(Reject.UNREADABLE, f"{type(error).__name__}: {error}") from error

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 """Formats that Pillow may try; it knows dozens more, which no dataset uses."""
 
+BYTES_OF_A_PIXEL, BYTES_BESIDE = 8, 16 * 2**20
+"""Longest file: four channels of 16 bits for each pixel that is allowed, and 16 MiB beside them."""
+
 
 def read_picture(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Pixels:
     """Return the first picture of a file, upright, (H, W, 3).
@@ -24,16 +27,26 @@ def read_picture(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Pixels:
     eight bits; CMYK is converted plainly and colour profiles are ignored.
 
     Raises:
-        MediaError: If the picture is too large, or of 32 bits for each channel.
+        MediaError: If the picture or its file is too large, or it has 32 bits for each channel.
         Exception: Whatever else the decoder raises on a damaged file.
     """
     from PIL import Image
 
+    _check_bytes(path, pixel_limit)
     with Image.open(path, formats=FORMATS) as image:
         check_size(image.width, image.height, pixel_limit)
         image.load()  # a TIFF turns itself upright here, and forgets its tag
         turn = _orientation(image)
         return _rgb(image if turn is None else image.transpose(turn))
+
+
+def _check_bytes(path: Path, pixel_limit: int) -> None:
+    """Refuse a file by its length: Pillow reads comments without end, byte by byte."""
+    size, most = path.stat().st_size, BYTES_OF_A_PIXEL * pixel_limit + BYTES_BESIDE
+    if size > most:
+        raise MediaError(
+            Reject.UNREADABLE, f"A picture must take at most {most:,} bytes, but takes {size:,}."
+        )
 
 
 def _orientation(image: Image.Image) -> Image.Transpose | None:
@@ -57,7 +70,7 @@ def _orientation(image: Image.Image) -> Image.Transpose | None:
 def _rgb(image: Image.Image) -> Pixels:
     from PIL import Image
 
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         upper = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(upper[..., None], 3, axis=2)
     if image.mode in {"I", "F"}:

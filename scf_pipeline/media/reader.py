@@ -17,9 +17,9 @@ from scf_pipeline.media.frames import (
     Pixels,
     unreadable_if_it_fails,
 )
+from scf_pipeline.media.isolated import read_isolated
 from scf_pipeline.media.pictures import read_picture
-from scf_pipeline.media.sequences import numbered, read_hdf5, read_numbered
-from scf_pipeline.media.videos import read_video
+from scf_pipeline.media.sequences import numbered, read_numbered
 from scf_pipeline.schema import Reject
 
 FAMILIES = {
@@ -71,10 +71,8 @@ def read_frames(
         family, container = _identify(path)
         if family == "picture":
             yield Picture(0, read_picture(path, pixel_limit))
-        elif family == "hdf5":
-            yield from read_hdf5(path, preset, pixel_limit)
         else:
-            yield from read_video(path, container, preset, pixel_limit)
+            yield from read_isolated(path, family, container, preset, pixel_limit)
 
 
 def _still(path: Path, pixel_limit: int) -> Pixels:

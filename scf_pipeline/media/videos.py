@@ -107,6 +107,12 @@ def _decode(
         stream = source.streams.best("video")
         if not isinstance(stream, av.VideoStream):
             return
+        if stream.disposition & av.stream.Disposition.attached_pic:
+            return  # no film but a picture beside sound, as music has a cover
+        if stream.codec_context is None:
+            raise MediaError(
+                Reject.UNREADABLE, "A video must be of a codec that FFmpeg knows, but is not."
+            )
         check_size(stream.width, stream.height, pixel_limit)
         stream.codec_context.thread_count = 1  # parts run side by side, not frames
         if stamp is not None:

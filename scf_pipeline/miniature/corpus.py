@@ -50,8 +50,9 @@ def read_corpus(corpus: Artifact, split: str) -> Corpus:
     rows = pa.concat_tables(tables).filter(pc.field("split") == split)
     if not rows.num_rows:
         raise ValueError(f"`split` must have pictures in the corpus, but {split!r} has none.")
+    name = f"a picture of {corpus.path}"
     return Corpus(
-        pictures=np.stack([decode_png(image.as_py()) for image in rows["image"]]),
+        pictures=np.stack([decode_png(image.as_py(), name=name) for image in rows["image"]]),
         captions=rows["captions"].to_pylist(),
         attributes=[dict(pairs) for pairs in rows["attributes"].to_pylist()],
     )

@@ -28,6 +28,12 @@ RESPONSES = 12
 WINDOW = 8
 """Most words of a keyword."""
 
+MOST = 600
+"""Most characters of a text that are shown; captions have about a hundred."""
+
+PNG, MAX_PNG_BYTES = b"\x89PNG\r\n\x1a\n", 2**23
+"""First bytes of a PNG, and the largest that is shown; crops take at most half of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
@@ -70,6 +76,7 @@ def mark(caption: str, dictionary: KeywordDictionary) -> Html:
 
     The shortest run of words that holds a keyword of the caption is marked.
     """
+    caption = _shorten(caption)
     wanted = set(dictionary.find(caption))
     words = caption.split()
     marked: dict[int, int] = {}
@@ -119,8 +126,14 @@ def _card(face: Described, png: bytes | None, dictionary: KeywordDictionary) -> 
     return tag("article", _image(png, f"Face, {kind}"), tag("div", title, *lines))
 
 
+def _shorten(text: str) -> str:
+    return text if len(text) <= MOST else f"{text[:MOST]} ..."
+
+
 def _image(png: bytes | None, description: str) -> Html:
-    return picture(png, description) if png else tag("div", "no picture", class_="blank")
+    if png is None or len(png) > MAX_PNG_BYTES or not png.startswith(PNG):
+        return tag("div", "no picture", class_="blank")
+    return picture(png, description)
 
 
 def _choose(strand: Strand) -> list[Described]:
@@ -249,6 +262,7 @@ def _answer(told: Mapping[str, Any], png: bytes | None, dictionary: KeywordDicti
     kind = str(told.get("pai_species") or "bona fide")
     is_right = str(told["judgment"]).strip(" .").lower() == ("yes" if kind == "bona fide" else "no")
     verdict = tag("span", "right" if is_right else "wrong", class_="right" if is_right else "wrong")
+    reference = str(told.get("reference") or "")
     said = f"{told['judgment']} (p_yes {float(told['p_yes']):.2f}), "
     return tag(
         "article",
@@ -258,6 +272,6 @@ def _answer(told: Mapping[str, Any], png: bytes | None, dictionary: KeywordDicti
             tag("p", tag("b", kind), f", {paper.title(str(told['dataset']))}"),
             tag("p", tag("span", "answer", class_="who"), " ", said, verdict),
             tag("p", mark(str(told.get("interpretation") or ""), dictionary)),
-            tag("p", tag("span", "reference", class_="who"), " ", str(told.get("reference") or "")),
+            tag("p", tag("span", "reference", class_="who"), " ", _shorten(reference)),
         ),
     )

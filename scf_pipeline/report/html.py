@@ -7,6 +7,8 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ifas_model.text import visible
+
 
 class Html(str):
     """Markup that this package wrote; any other string is text."""
@@ -19,8 +21,8 @@ Content = object
 
 
 def escape(content: Content) -> Html:
-    """Return content as markup: `Html` as it is, all else as escaped text."""
-    return content if isinstance(content, Html) else Html(html.escape(str(content)))
+    """Return content as markup: `Html` as it is, all else as escaped text, of which none acts."""
+    return content if isinstance(content, Html) else Html(_escape(str(content)))
 
 
 def join(parts: Iterable[Content], between: str = "") -> Html:
@@ -31,7 +33,7 @@ def join(parts: Iterable[Content], between: str = "") -> Html:
 def tag(name: str, *contents: Content, **attributes: str) -> Html:
     """Return an element; ``class_`` stands for ``class``, ``_`` for ``-`` elsewhere."""
     told = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escape(value)}"'
         for key, value in attributes.items()
         if value
     )
@@ -67,8 +69,13 @@ def picture(png: bytes, description: str) -> Html:
     """Return a PNG within the page."""
     data = base64.b64encode(png).decode("ascii")
     return Html(
-        f'<img src="data:image/png;base64,{data}" alt="{html.escape(description)}" loading="lazy">'
+        f'<img src="data:image/png;base64,{data}" alt="{_escape(description)}" loading="lazy">'
     )
+
+
+def _escape(text: str) -> str:
+    """Return text for a place between tags or within quotes; a line feed stays one."""
+    return html.escape(visible(text))
 
 
 @dataclass(frozen=True, slots=True)

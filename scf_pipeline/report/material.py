@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass as checked
+
+from ifas_model import json_data
 from ifas_model.results import Result
 from scf_pipeline import captioners
 from scf_pipeline.errors import ArtifactError
@@ -20,6 +23,45 @@ TUNED = re.compile(r"finetune(?:-(.+))?-[0-9a-f]{8}")
 
 RESULTS, TRAINING, RESPONSES = "results.json", "training.json", "responses.json"
 """Files of an evaluation."""
+
+
+_Number = Annotated[float, Field(strict=True)]
+_Count = Annotated[int, Field(strict=True)]
+
+
+@checked(kw_only=True)
+class _Point:
+    step: _Count
+    epoch: _Number
+    phase: str = "main"
+    judgment: _Number | None = None
+    interpretation: _Number | None = None
+
+
+@checked(kw_only=True)
+class _Training:
+    curve: list[_Point] = field(default_factory=list)
+    seconds: _Number = 0.0
+    samples: _Count = 0
+    steps: _Count = 0
+    parameters: _Count = 0
+    trained_parameters: _Count = 0
+
+
+@checked(kw_only=True)
+class _Response:
+    face_id: str
+    dataset: str
+    label: str
+    judgment: str
+    p_yes: _Number
+    pai_species: str | None = None
+    interpretation: str | None = None
+    reference: str | None = None
+
+
+_TRAINING, _RESPONSES = TypeAdapter(_Training), TypeAdapter(list[_Response])
+"""What the page reads of an evaluation's files, beside its results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +94,19 @@ class Evaluation:
                 where=str(artifact.path),
                 fix="Name artifacts of the stage evaluate.",
             )
+        training = read_json(artifact, TRAINING) or {}
+        responses = read_json(artifact, RESPONSES) or []
         try:
             found = tuple(Result.from_dict(one) for one in results)
+            _TRAINING.validate_python(training)
+            _RESPONSES.validate_python(responses)
         except (ValueError, TypeError) as error:
             raise ArtifactError(
                 f"Results must be as evaluation wrote them, but are not: {error}",
                 where=str(artifact.path / RESULTS),
                 fix="Delete the artifact and rerun the stage that writes it.",
             ) from error
-        return cls(
-            artifact=artifact,
-            results=found,
-            training=read_json(artifact, TRAINING) or {},
-            responses=read_json(artifact, RESPONSES) or (),
-        )
+        return cls(artifact=artifact, results=found, training=training, responses=responses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +233,7 @@ def read_json(artifact: Artifact, name: str) -> Any:  # noqa: ANN401 - whatever 
         return None
     raw = read_sealed(artifact.path / name, artifact.files[name]["sha256"])
     try:
-        return json.loads(raw)
+        return json_data.parse(raw)
     except ValueError as error:
         raise ArtifactError(
             f"A JSON file must be as a stage wrote it, but is not: {error}.",
@@ -214,7 +255,8 @@ def _input(artifact: Artifact, key: str) -> str:
 def _inputs(artifacts: Iterable[Artifact], key: str) -> set[str]:
     """Return the names that go into artifacts under a key, be it one name or several."""
     values = [artifact.manifest["inputs"].get(key) or [] for artifact in artifacts]
-    return {name for value in values for name in ([value] if isinstance(value, str) else value)}
+    names = [name for value in values for name in ([value] if isinstance(value, str) else value)]
+    return {name for name in names if isinstance(name, str)}
 
 
 def _distinct(strands: list[Strand]) -> list[Strand]:

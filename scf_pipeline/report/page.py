@@ -17,6 +17,12 @@ from scf_pipeline.report.summary import summary, warning
 
 TITLE = "SCF and I-FAS: report"
 
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
+"""What a browser lets the page do: show its own pictures and styles, and nothing else."""
+
 CONTENTS = {
     "summary": "What ran",
     "funnel": "Funnel",
@@ -50,6 +56,7 @@ def render(material: Material) -> str:
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     head = [
         Html('<meta charset="utf-8">'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
         Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<link rel="icon" href="data:,">'),  # or a browser asks the server for one
         tag("title", TITLE),

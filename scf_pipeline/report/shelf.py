@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 from upath import UPath
 
+from scf_pipeline import reach
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.files import MANIFEST, SETTINGS
 from scf_pipeline.store import Artifact
@@ -22,7 +22,7 @@ def sealed_in(folder: UPath) -> list[Artifact]:
     Raises:
         ArtifactError: If there are none, the folder is itself an artifact, or a plan is damaged.
     """
-    if (folder / SETTINGS).is_file() or not folder.is_dir():
+    if reach.is_file(folder / SETTINGS) or not reach.is_folder(folder):
         raise ArtifactError(
             "A run's folder must be a folder that holds artifacts, but is not.",
             where=str(folder),
@@ -31,8 +31,8 @@ def sealed_in(folder: UPath) -> list[Artifact]:
     planned = _planned(folder)
     found = [
         Artifact.open(path)
-        for path in sorted(folder.iterdir())
-        if (path / MANIFEST).is_file() and (not planned or path.name in planned)
+        for path in reach.inside(folder)
+        if reach.is_file(path / MANIFEST) and (not planned or path.name in planned)
     ]
     made = [one for one in _reports(folder) if one.path not in [other.path for other in found]]
     if not found:
@@ -67,15 +67,18 @@ def parted(artifacts: Iterable[Artifact]) -> tuple[list[Artifact], list[Artifact
 
 
 def _reports(folder: UPath) -> Sequence[Artifact]:
-    places = [path for path in sorted(folder.glob(f"{REPORT}*")) if (path / MANIFEST).is_file()]
+    named = [path for path in reach.inside(folder) if path.name.startswith(REPORT)]
+    places = [path for path in named if reach.is_file(path / MANIFEST)]
     return [one for one in map(Artifact.open, places) if one.stage == REPORT]
 
 
 def _planned(folder: UPath) -> set[str]:
     names: set[str] = set()
-    for file in sorted(folder.glob("*.plan.json")):
+    for file in reach.inside(folder):
+        if not file.name.endswith(".plan.json"):
+            continue
         try:
-            names |= {str(step["folder"]) for step in json.loads(file.read_bytes())}
+            names |= {str(step["folder"]) for step in reach.read_json(file)}
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactError(
                 f"A plan must be as `scf run` wrote it, but is damaged: {error!r}.",

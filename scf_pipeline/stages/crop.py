@@ -25,7 +25,7 @@ from upath import UPath
 
 from ifas_model import plugins
 from ifas_model.strict import STRICT
-from scf_pipeline import adapters, progress
+from scf_pipeline import adapters, progress, reach
 from scf_pipeline.adapters import Adapter, Box, Frame
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.engine import Engine, Kernel, Resources
@@ -42,7 +42,7 @@ from scf_pipeline.media.faces import (
     square_crop,
     whole,
 )
-from scf_pipeline.schema import FACE_SCHEMA
+from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA, Reject, is_below
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -122,9 +122,9 @@ def run(config: CropConfig, *, samples: Artifact, out: UPath, engine: Engine) ->
     writer = ArtifactWriter(out, FACE_SCHEMA, settings=settings(config, samples=samples))
     if (sealed := writer.sealed()) is not None:
         return sealed
-    todo = writer.missing(samples.parts())
+    todo = writer.missing(samples.parts(SAMPLE_SCHEMA))
     make = partial(make_kernel, config, roots, known)
-    done = engine.map_parts(make, todo, writer.write, Resources(cpus=1))
+    done = engine.map_parts(make, todo, writer.write, Resources(cpus=1), writer.holds)
     progress.consume(done, total=len(todo), label=config.stage)
     failed = _refuse_many_failures(config, samples, writer)
     return writer.seal(inputs=_count_samples(samples, failed))
@@ -214,6 +214,11 @@ def _faces(
     sample: Mapping[str, Any], root: Path, adapter: Adapter, detect: Detector, config: CropConfig
 ) -> Iterator[dict[str, Any]]:
     media_path = sample["media_path"]
+    if not is_below(media_path):  # samples may come from elsewhere
+        raise MediaError(
+            Reject.UNREADABLE,
+            f"A media file must lie below its dataset's root, but is {media_path!r}.",
+        )
     quarters = adapter.rotation(media_path) // 90
     boxes: dict[Frame, Mapping[int, Box]] = {}
     frames = read_frames(root / media_path, config.frames, pixel_limit=config.pixel_limit)
@@ -272,7 +277,7 @@ def _refuse_many_failures(
     reasons: dict[str, Counter[str]] = {}
     for part in samples.parts():
         file = writer.path / DATA / part_name(part.number)
-        with file.open("rb") as stream:
+        with reach.stream(file) as stream:
             faces = pq.read_table(stream, columns=["sample_id", "dataset", "reject"])
         failed = faces.filter(pc.is_valid(faces["reject"])).to_pylist()
         failures += [f"{row['sample_id']} ({row['reject']})" for row in failed]
@@ -282,7 +287,7 @@ def _refuse_many_failures(
     if len(failures) <= config.max_reject_fraction * samples.counts.live:
         return reasons
     for file in files:
-        file.unlink()
+        reach.discard(file)
     more = ", ..." if len(failures) > NAMED_FAILURES else ""
     raise StageError(
         f"Failures must be at most {config.max_reject_fraction:.2%} of the samples, but are "

@@ -17,7 +17,7 @@ from scf_pipeline import progress
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.keywords.file import ConflictPolicy
-from scf_pipeline.schema import FILTER_SCHEMA, Reject
+from scf_pipeline.schema import CAPTION_SCHEMA, FILTER_SCHEMA, Reject
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -39,7 +39,7 @@ def run(config: FilterConfig, *, captions: Artifact, out: UPath, engine: Engine)
     writer = ArtifactWriter(out, FILTER_SCHEMA, settings=settings(config, captions=captions))
     if (sealed := writer.sealed()) is not None:
         return sealed
-    todo = writer.missing(captions.parts())
+    todo = writer.missing(captions.parts(CAPTION_SCHEMA))
     kernel = partial(_make_kernel, dictionary)
     done = engine.map_parts(kernel, todo, writer.write, Resources())
     progress.consume(done, total=len(todo), label=config.stage)

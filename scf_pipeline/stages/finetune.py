@@ -21,7 +21,7 @@ from ifas_model.vocabulary import Split
 from scf_pipeline.captioners import Model
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.errors import ArtifactError, StageError
-from scf_pipeline.schema import is_held_out
+from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA, is_held_out
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -256,13 +256,21 @@ def _write_joined(
     config: FinetuneConfig, faces: Artifact, captions: Sequence[Artifact], files: Sequence[Path]
 ) -> None:
     columns = ["face_id", "sample_id", "dataset", "split", "subject_id", "label", "pai_species"]
-    rows = {
-        row["face_id"]: row | {"species": row["pai_species"] or row["label"]}
+    told = [
+        row | {"species": row["pai_species"] or row["label"]}
         for source in captions
-        for row in source.read([*columns, "caption"]).to_pylist()
+        for row in source.read([*columns, "caption"], schema=CAPTION_SCHEMA).to_pylist()
         if row["split"] in config.splits
         and (config.datasets is None or row["dataset"] in config.datasets)
-    }
+    ]
+    rows = {row["face_id"]: row for row in told}
+    if len(rows) < len(told):
+        raise ArtifactError(
+            f"A face must have one caption, but {len(told) - len(rows)} captions are of a face "
+            "that has another.",
+            where=", ".join(str(source.path) for source in captions),
+            fix="Name captions of different faces.",
+        )
     wanted = pa.array(sorted(rows), pa.string())
     partials = [file.with_suffix(".partial") for file in files]
     found = 0
@@ -272,7 +280,7 @@ def _write_joined(
         pa.ipc.new_file(first, _JOINED) as taught,
         pa.ipc.new_file(second, _JOINED) as held_out,
     ):
-        for part in faces.parts():
+        for part in faces.parts(FACE_SCHEMA):
             table = part.read(["face_id", "image"])
             table = table.filter(pc.is_in(table["face_id"], value_set=wanted))
             found += table.num_rows
@@ -283,7 +291,8 @@ def _write_joined(
                     sink.write_batch(pa.RecordBatch.from_pylist(batch, schema=_JOINED))
     if found != len(rows):
         raise ArtifactError(
-            f"Every caption must belong to one of the faces, but {len(rows) - found} do not.",
+            f"Each of the {len(rows)} captions must belong to one of the faces, but there are "
+            f"{found} such faces.",
             where=str(faces.path),
             fix="Name the faces that were captioned.",
         )

@@ -20,11 +20,11 @@ from upath import UPath
 
 from ifas_model.strict import STRICT
 from ifas_model.vocabulary import PaiSpecies
-from scf_pipeline import progress
+from scf_pipeline import progress, reach
 from scf_pipeline.datasets_file import known_adapter, read_roots, select_roots
 from scf_pipeline.engine import Engine
 from scf_pipeline.errors import ArtifactError, DatasetLayoutError
-from scf_pipeline.files import DATA, MANIFEST, part_name
+from scf_pipeline.files import MANIFEST, part_files, part_name
 from scf_pipeline.schema import SAMPLE_SCHEMA, Sample
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
@@ -92,7 +92,9 @@ def run(
     if sealed.notes == notes:
         return sealed
     rows_in = {name: tally.live for name, tally in sealed.counts.datasets.items()}
-    (writer.path / MANIFEST).unlink()  # the same datasets, moved: only the note of where is stale
+    reach.discard(
+        writer.path / MANIFEST
+    )  # the same datasets, moved: only the note of where is stale
     return writer.seal(rows_in=rows_in, notes=notes)
 
 
@@ -126,9 +128,9 @@ def _write(writer: ArtifactWriter, tables: Iterator[pa.Table]) -> Counter[str]:
                 progress.say(f"{IngestConfig.stage}: {rows.total()} samples")
         for future in waiting:
             future.result()
-    for file in list((writer.path / DATA).glob("part-*.parquet")):
+    for file in part_files(writer.path):
         if file.name not in written:  # an interrupted run listed more than there is now
-            file.unlink(missing_ok=True)
+            reach.discard(file)
     return rows
 
 

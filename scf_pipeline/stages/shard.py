@@ -16,17 +16,18 @@ from pydantic.dataclasses import dataclass
 from upath import UPath
 
 from ifas_model import prompt
+from ifas_model.rows import repeated
 from ifas_model.shards import LABEL_CODES, SHARD_SCHEMA
 from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Label
-from scf_pipeline import progress, shuffle
+from scf_pipeline import progress, reach, shuffle
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.dataset_card import dataset_card
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.errors import StageError
 from scf_pipeline.files import DATA, part_name, remove, write_parquet, write_whole
 from scf_pipeline.keywords import KeywordDictionary
-from scf_pipeline.schema import conform
+from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA, REJECT, conform
 from scf_pipeline.settings import settings
 from scf_pipeline.shuffle import FilePlan
 from scf_pipeline.store import Artifact, ArtifactWriter, FilePart
@@ -68,6 +69,9 @@ class JoinedPart:
     captions: tuple[FilePart, ...]
     """The part of the same number of each caption artifact."""
 
+    labels: tuple[str | None, ...]
+    """Whose faces each of them captions; ``None`` are all."""
+
     @property
     def number(self) -> int:
         """Number of the part."""
@@ -77,23 +81,43 @@ class JoinedPart:
         """Return the live faces that have a live caption, with it, in the order of the faces.
 
         Raises:
-            StageError: If two caption artifacts caption the same face.
+            StageError: If two caption artifacts caption the same face, or one captions others than
+                the faces of its label.
         """
-        columns = ["face_id", "caption", "captioner"]
-        captions = pa.concat_tables([part.read(columns) for part in self.captions])
-        ids = Counter(captions["face_id"].to_pylist())
-        if ids.total() > len(ids):
+        faces = self.faces.read()
+        pairs = zip(self.captions, self.labels, strict=True)
+        captions = pa.concat_tables([_captions_of(faces, part, label) for part, label in pairs])
+        if twice := repeated(captions["face_id"]).to_pylist():
             raise StageError(
-                f"A face must have one caption, but {ids.most_common(1)[0][0]!r} has more.",
+                f"A face must have one caption, but {twice[0]!r} has more.",
                 where=", ".join(str(part.path) for part in self.captions),
                 fix="Give the captions of attacks and those of bona fide faces, each once.",
             )
-        faces = self.faces.read()
         found = pc.index_in(faces["face_id"], captions["face_id"])
         rows, told = faces.filter(pc.is_valid(found)), captions.take(found.drop_null())
         for name in ("caption", "captioner"):
             rows = rows.append_column(name, told[name])
         return rows
+
+
+def _captions_of(faces: pa.Table, part: FilePart, label: str | None) -> pa.Table:
+    """Return the live captions of a part, if the part has a row for each face that it should."""
+    told = part.read_all(["face_id", "caption", "captioner", REJECT])
+    if label is not None:
+        faces = faces.filter(pc.equal(faces["label"], label))
+    for some, others, found in (
+        (told["face_id"], faces["face_id"], "is no such face"),
+        (faces["face_id"], told["face_id"], "has none"),
+    ):
+        strange = some.filter(pc.invert(pc.is_in(some, value_set=others.combine_chunks())))
+        if len(strange):
+            raise StageError(
+                f"Captions must be of the {label or 'live'} faces of their part, one for each, but "
+                f"{strange[0].as_py()!r} {found}.",
+                where=str(part.path),
+                fix="Delete the captions and rerun `scf caption` on these faces.",
+            )
+    return told.filter(pc.is_null(told[REJECT])).drop_columns(REJECT)
 
 
 def run(
@@ -107,7 +131,8 @@ def run(
     """Write the VQA shards of all faces that have a caption.
 
     Raises:
-        StageError: If captions are not of these faces, a face has two, or no face has one.
+        StageError: If captions are not of these faces, a face has two or is there twice, or no
+            face has one.
 
     Source: I-FAS, Algorithm 1, line 12, and eq. (3).
     """
@@ -120,8 +145,9 @@ def run(
         return sealed
     writer.claim()
     plans = _first_pass(config, faces, captions, writer.path / SHUFFLE, engine)
+    writer.ask_for(plan.name for plan in plans)
     data = writer.path / DATA
-    todo = [plan for plan in plans if not (data / plan.name).exists()]
+    todo = [plan for plan in plans if not reach.is_file(data / plan.name)]
     write = partial(_write_file, folder=data, plans=tuple(plans), config=config)
     done = engine.map_parts(_make_gather, todo, write, Resources())
     progress.consume(done, total=len(todo), label=f"{config.stage}, pass 2")
@@ -196,22 +222,43 @@ def _first_pass(
     folder: UPath,
     engine: Engine,
 ) -> list[FilePlan]:
-    by_number = [{part.number: part for part in artifact.parts()} for artifact in captions]
-    parts = [
-        JoinedPart(faces=part, captions=tuple(known[part.number] for known in by_number))
-        for part in faces.parts()
-    ]
-    todo = [part for part in parts if not (folder / part_name(part.number)).exists()]
+    parts = _joined(faces, captions)
+    todo = [part for part in parts if not reach.is_file(folder / part_name(part.number))]
     total = sum(entry["bytes"] for entry in faces.files.values())
     num_buckets = max(1, -(-total * BUCKETS_PER_FILE // config.file_bytes))
     write = partial(_write_sorted, folder=folder, num_buckets=num_buckets)
     done = engine.map_parts(partial(_make_answer, config), todo, write, Resources())
     progress.consume(done, total=len(todo), label=f"{config.stage}, pass 1")
     sources = [folder / part_name(part.number) for part in parts]
+    if twice := repeated(shuffle.read_column(sources, "face_id")).to_pylist():
+        raise StageError(
+            f"A face must be there once, but {twice[0]!r} is in several parts.",
+            where=str(faces.path),
+            fix="Delete the faces and rerun `scf crop`.",
+        )
     plans = shuffle.plan_files(sources, file_bytes=config.file_bytes)
     if not plans:
         raise _no_caption(faces)
     return plans
+
+
+def _joined(faces: Artifact, captions: Sequence[Artifact]) -> list[JoinedPart]:
+    """Pair the parts of the faces with those of their captions."""
+    parts = faces.parts(FACE_SCHEMA)
+    known = [{part.number: part for part in one.parts(CAPTION_SCHEMA)} for one in captions]
+    for artifact, told in zip(captions, known, strict=True):
+        if told.keys() != {part.number for part in parts}:
+            raise StageError(
+                f"Captions must have the {len(parts)} parts of their faces, but have "
+                f"{len(told)} others.",
+                where=str(artifact.path),
+                fix="Delete the captions and rerun `scf caption` on these faces.",
+            )
+    labels = tuple(artifact.manifest["config"].get("label") for artifact in captions)
+    return [
+        JoinedPart(faces=part, captions=tuple(told[part.number] for told in known), labels=labels)
+        for part in parts
+    ]
 
 
 def _no_caption(faces: Artifact) -> StageError:

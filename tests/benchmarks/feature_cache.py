@@ -128,6 +128,8 @@ def write_shards(folder: Path, case: Case) -> None:
             | names
             | {"dataset": "celeba_spoof", "split": "train", "frame": 0, "label": code}
             | {"image": {"bytes": buffer.getvalue(), "path": None}}
+            | {"pai_species": None if code else "replay", "native_label": label.value}
+            | {"question": QUESTION, "answer": told.text, "captioner": "nobody", "keywords": []}
             | {"judgment": told.judgment, "interpretation": told.interpretation}
         )
     (folder / "data").mkdir(parents=True)

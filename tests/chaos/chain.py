@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,13 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from ifas_model.vocabulary import Label
+from scf_pipeline import reach
 from scf_pipeline.captioners import Backend, Caption, Model
 from scf_pipeline.captioners._pictures import encode_png
 from scf_pipeline.engine import Engine
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError
-from scf_pipeline.files import DATA, hash_files, read_sealed
+from scf_pipeline.files import DATA, hash_files, part_files, read_sealed
 from scf_pipeline.keywords import default_dictionary
 from scf_pipeline.schema import FACE_SCHEMA
 from scf_pipeline.settings import Settings
@@ -42,6 +44,13 @@ NUM_FACES = NUM_PARTS * FACES_OF_A_PART
 STAGES = ("faces", "t_f", "d_s", "t_r", "t_s", "shards")
 """Artifacts in the order in which they are made."""
 
+TOLD = {
+    "t_f": (Label.ATTACK, "c_g"),
+    "t_r": (Label.BONA_FIDE, "c_g"),
+    "t_s": (Label.ATTACK, "c_s"),
+}
+"""Of each caption artifact, who is described, and by which captioner."""
+
 NOTES = "shown.txt"
 """Whom the captioner was shown: a line for each batch, its stage and its pixels' hashes."""
 
@@ -49,14 +58,21 @@ TEXTS = ("a man with paper", "a man on a tablet", "a woman with a hat", "a wall"
 
 
 class Speaker:
-    """Describes pictures by their pixels."""
+    """Describes pictures by their pixels.
 
-    def __init__(self, notes: Path, model: str) -> None:
-        self.notes, self.model = notes, model
+    Args:
+        notes: Where it notes whom it was shown.
+        model: Name of the captioner that it stands for.
+        pause_s: Seconds that a batch takes.
+    """
+
+    def __init__(self, notes: Path, model: str, pause_s: float) -> None:
+        self.notes, self.model, self.pause_s = notes, model, pause_s
 
     def caption(self, pictures: Any, seeds: Any, *, insist: bool = False) -> list[Caption]:
         """Return a text for each picture, and note the batch before it is returned."""
         names = [_name(picture) for picture in pictures]
+        time.sleep(self.pause_s)
         with self.notes.open("a") as file:
             file.write(f"{self.model} {' '.join(names)}\n")
         return [
@@ -80,17 +96,10 @@ def run(root: Path, *, engine: Engine | None = None, out: UPath | None = None) -
     engine = LocalEngine() if engine is None else engine
     place = UPath(root) if out is None else out
     faces = write_faces(place / "faces")
-    load = partial(_load_backend, root / NOTES)
-    caption.plugins = SimpleNamespace(load=load)  # type: ignore[attr-defined]  # of this stage alone
+    listen(root)
     told: dict[str, Artifact] = {}
-    for name, label, revision in (
-        ("t_f", Label.ATTACK, "c_g"),
-        ("t_r", Label.BONA_FIDE, "c_g"),
-        ("t_s", Label.ATTACK, "c_s"),
-    ):
-        model = Model(backend="speaker", location="nowhere", revision=revision)
-        config = CaptionConfig(label=label, batch_size=2)
-        told[name] = caption.run(config, faces=faces, model=model, out=place / name, engine=engine)
+    for name in TOLD:
+        told[name] = describe(name, faces=faces, place=place, engine=engine)
         if name == "t_f":
             words = FilterConfig(dictionary=default_dictionary())
             keyword_filter.run(words, captions=told[name], out=place / "d_s", engine=engine)
@@ -99,6 +108,24 @@ def run(root: Path, *, engine: Engine | None = None, out: UPath | None = None) -
         faces=faces,
         captions=[told["t_r"], told["t_s"]],
         out=place / "shards",
+        engine=engine,
+    )
+
+
+def listen(root: Path, pause_s: float = 0.0) -> None:
+    """Make the captioner known to this process; it notes below `root` whom it was shown."""
+    load = partial(_load_backend, root / NOTES, pause_s)
+    caption.plugins = SimpleNamespace(load=load)  # type: ignore[attr-defined]  # of this stage alone
+
+
+def describe(name: str, *, faces: Artifact, place: UPath, engine: Engine) -> Artifact:
+    """Make one of the caption artifacts, where `listen` was called."""
+    label, revision = TOLD[name]
+    return caption.run(
+        CaptionConfig(label=label, batch_size=2),
+        faces=faces,
+        model=Model(backend="speaker", location="nowhere", revision=revision),
+        out=place / name,
         engine=engine,
     )
 
@@ -138,13 +165,15 @@ def _face(number: int) -> dict[str, Any]:
     }
 
 
-def _load_backend(notes: Path, _package: object, _attribute: str, _name: str) -> Backend:
+def _load_backend(
+    notes: Path, pause_s: float, _package: object, _attribute: str, _name: str
+) -> Backend:
     return Backend(
         title="",
         prompt="",
         resolve=lambda _: (_ for _ in ()).throw(AssertionError("nobody asks")),
         describe=lambda _: {"prompt": ""},
-        load=lambda model: Speaker(notes, model.revision),
+        load=lambda model: Speaker(notes, model.revision, pause_s),
     )
 
 
@@ -152,12 +181,13 @@ def _name(picture: np.ndarray) -> str:
     return hashlib.sha256(picture.tobytes()).hexdigest()[:12]
 
 
-def committed(root: Path) -> set[str]:
+def committed(root: UPath | Path) -> set[str]:
     """Return which picture has a committed caption of which captioner, as `shown` names them."""
     found: set[str] = set()
-    for name, model in (("t_f", "c_g"), ("t_r", "c_g"), ("t_s", "c_s")):
-        for file in (root / name / DATA).glob("part-*.parquet"):
-            faces = pq.read_table(file, columns=["face_id"])["face_id"].to_pylist()
+    for name, (_, model) in TOLD.items():
+        for file in part_files(UPath(root) / name):
+            with reach.stream(file) as stream:
+                faces = pq.read_table(stream, columns=["face_id"])["face_id"].to_pylist()
             numbers = [int(face.removeprefix("siw/").removesuffix("#0")) for face in faces]
             found |= {f"{model} {_name(_pixels(number))}" for number in numbers}
     return found
@@ -177,7 +207,7 @@ def identities(root: UPath | Path) -> list[str]:
     return [Artifact.open(UPath(root) / name).identity for name in STAGES]
 
 
-def rows_lost(root: Path) -> int:
+def rows_lost(root: UPath | Path) -> int:
     """Return how many faces are absent from the shards, or twice in them."""
     made = Artifact.open(root / "shards")
     found: list[str] = []

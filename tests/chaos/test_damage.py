@@ -5,17 +5,21 @@ import shutil
 from pathlib import Path
 
 import chain
+import pyarrow as pa
 import pytest
 from upath import UPath
 
 from scf_pipeline.errors import ArtifactError
-from scf_pipeline.store import Artifact
+from scf_pipeline.schema import FACE_SCHEMA
+from scf_pipeline.settings import Settings
+from scf_pipeline.store import Artifact, ArtifactWriter
 from scf_pipeline.verify import verify
 
 pytestmark = pytest.mark.chaos
 
 TRUNCATIONS = 12
 FLIPS = 100
+PARTS = 100
 
 
 @pytest.fixture
@@ -24,8 +28,17 @@ def root(tmp_path: Path, undisturbed: Path) -> Path:
     return tmp_path / "root"
 
 
-def parts(root: Path) -> list[Path]:
+def tables(root: Path) -> list[Path]:
     return sorted(path for name in chain.STAGES for path in (root / name / "data").rglob("*.*"))
+
+
+def write_parts(folder: Path) -> Artifact:
+    """Seal an artifact of many parts, each of a few rows of its own."""
+    writer = ArtifactWriter(folder, FACE_SCHEMA, settings=Settings("crop", 1, {}, {}))
+    for number in range(PARTS):
+        rows = [chain._face(PARTS * row + number) for row in range(2)]
+        writer.write(number, pa.Table.from_pylist(rows, schema=FACE_SCHEMA))
+    return writer.seal(rows_in={"siw": 2 * PARTS})
 
 
 def is_found(artifact: Path, part: Path) -> bool:
@@ -48,10 +61,30 @@ def test_a_part_that_was_cut_off_anywhere_is_found(root: Path, tried) -> None:
     tried("truncation of a part", cases=len(ends))
 
 
+def test_one_flipped_byte_in_each_of_many_parts_is_found_every_time(tmp_path: Path, tried) -> None:
+    chance = random.Random(1)  # noqa: S311 - no secret
+    artifact = write_parts(tmp_path / "artifact")
+    parts = artifact.parts()
+    assert len({part.path.read_bytes() for part in parts}) == PARTS
+    assert verify(UPath(artifact.path)) == []
+    for part in parts:
+        raw = bytearray(part.path.read_bytes())
+        raw[chance.randrange(len(raw))] ^= chance.randrange(1, 256)
+        part.path.write_bytes(raw)
+    for part in parts:
+        with pytest.raises(ArtifactError, match="must have the hash") as caught:
+            part.read()
+        assert caught.value.where == str(part.path)
+    assert verify(UPath(artifact.path)) == [
+        f"{part.path}: the content is not the one that was sealed" for part in parts
+    ]
+    tried("one flipped byte in each of 100 parts", cases=PARTS)
+
+
 def test_one_flipped_bit_anywhere_is_found(root: Path, tried) -> None:
     chance = random.Random(0)  # noqa: S311 - no secret
     files = [
-        path for path in parts(root) if path.suffix == ".parquet" and "shards" not in str(path)
+        path for path in tables(root) if path.suffix == ".parquet" and "shards" not in str(path)
     ]
     for number in range(FLIPS):
         part = files[number % len(files)]

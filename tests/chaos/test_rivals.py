@@ -18,7 +18,7 @@ from upath import UPath
 from ifas_model.vocabulary import Label
 from scf_pipeline import lock
 from scf_pipeline.captioners import Model
-from scf_pipeline.engine import Kernel, Part, Resources, Write, work
+from scf_pipeline.engine import Kernel, Part, Write, work
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.files import remove, write_whole
@@ -185,7 +185,11 @@ class InAnotherOrder:
         self.order = order
 
     def map_parts(
-        self, make_kernel: Callable[[], Kernel], parts: Sequence[Part], write: Write, _: Resources
+        self,
+        make_kernel: Callable[[], Kernel],
+        parts: Sequence[Part],
+        write: Write,
+        *_: object,
     ) -> Iterator[int]:
         kernel = make_kernel()
         for part in self.order(parts):
@@ -199,7 +203,11 @@ class SideBySide(InAnotherOrder):
     """Works on all parts at the same time."""
 
     def map_parts(
-        self, make_kernel: Callable[[], Kernel], parts: Sequence[Part], write: Write, _: Resources
+        self,
+        make_kernel: Callable[[], Kernel],
+        parts: Sequence[Part],
+        write: Write,
+        *_: object,
     ) -> Iterator[int]:
         with ThreadPoolExecutor(max_workers=4) as pool:
             list(pool.map(lambda part: work(make_kernel(), part, write), parts))

@@ -97,6 +97,7 @@ TEXTS = (
 )
 """Interpretations of attacks, and of bona fide faces."""
 
+JUDGMENTS = ("No", "Yes")
 PARTS = (
     ("casia_mfsd", "train", 3),
     ("casia_mfsd", "test", 2),
@@ -132,8 +133,12 @@ def shard_rows():
                     "image": {"bytes": encode(pixels), "path": None},
                     "label": label,
                     "pai_species": None if label else "print",
-                    "judgment": "Yes" if label else "No",
+                    "native_label": "x",
+                    "question": QUESTION,
+                    "answer": f"{JUDGMENTS[label]}. {told}",
+                    "judgment": JUDGMENTS[label],
                     "interpretation": told,
+                    "captioner": "blip2@0",
                     "keywords": [],
                 }
 

@@ -604,8 +604,12 @@ def face(dataset: str, split: str, number: int) -> dict[str, Any]:
         "image": {"bytes": picture(number), "path": f"{number}.png"},
         "label": number % 2,
         "pai_species": None if number % 2 else "print",
+        "native_label": "x",
+        "question": QUESTION,
+        "answer": f"{'Yes' if number % 2 else 'No'}. {told}",
         "judgment": "Yes" if number % 2 else "No",
         "interpretation": told,
+        "captioner": "blip2@0",
         "keywords": [],
     }
 

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from ifas_model.config import ConnectorConfig
 from ifas_model.connector import GacBlock, GloballyAwareConnector
+from ifas_model.errors import ModelError
 
 SMALL = ConnectorConfig(
     vision_dim=10,
@@ -327,10 +328,25 @@ def test_a_connector_begins_with_weights_of_a_file(tmp_path):
 @pytest.mark.parametrize("changes", [{"dim": 16}, {"num_blocks": 3}, {"global_queries": "learned"}])
 def test_weights_of_another_connector_are_refused(tmp_path, changes):
     save_file(build(SMALL).state_dict(), tmp_path / "connector.safetensors")
-    with pytest.raises(ValueError, match="`initial_weights` must be of a connector of these"):
+    with pytest.raises(ModelError, match="`initial_weights` must be of a connector of these"):
         GloballyAwareConnector(
             replace(SMALL, initial_weights=tmp_path / "connector.safetensors", **changes)
         )
+
+
+@pytest.mark.parametrize("flaw", ["absent", "cut off", "nan"])
+def test_a_file_that_holds_no_sound_weights_is_refused_by_name(tmp_path, flaw):
+    file = tmp_path / "connector.safetensors"
+    weights = build(SMALL).state_dict()
+    weights["queries"][0, 0] = float("nan" if flaw == "nan" else 0)
+    save_file(weights, file)
+    if flaw == "cut off":
+        file.write_bytes(file.read_bytes()[:-9])
+    elif flaw == "absent":
+        file.unlink()
+    with pytest.raises(ModelError, match="`initial_weights` must be") as caught:
+        GloballyAwareConnector(replace(SMALL, initial_weights=file))
+    assert caught.value.where == str(file)
 
 
 @pytest.mark.parametrize("layers", [2, 4])

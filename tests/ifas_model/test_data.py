@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ifas_model import data
 from ifas_model.data import decode, load_faces
 from ifas_model.errors import ShardError
+from ifas_model.prompt import QUESTION
 from ifas_model.shards import SHARD_SCHEMA
 from ifas_model.vocabulary import Split
 
@@ -24,9 +26,13 @@ def encode(pixels):
 def write(folder, pictures):
     """Write a shard folder that holds these pictures."""
     (folder / "data").mkdir(parents=True)
+    said = {"question": QUESTION, "answer": "Yes. This is a man", "captioner": "blip2@0"}
+    said |= {"judgment": "Yes", "interpretation": "This is a man"}
     rows = [
         dict.fromkeys(SHARD_SCHEMA.names)
-        | {"face_id": f"siw/{n}#0", "dataset": "siw", "split": "test", "label": n % 2}
+        | said
+        | {"face_id": f"siw/{n}#0", "sample_id": f"siw/{n}", "dataset": "siw", "split": "test"}
+        | {"frame": 0, "label": 1, "native_label": "x", "keywords": []}
         | {"image": {"bytes": picture, "path": None}}
         for n, picture in enumerate(pictures)
     ]
@@ -100,14 +106,24 @@ def test_a_dataset_that_is_not_there_is_named(shard_folder):
         load_faces(shard_folder, {})
 
 
-def test_a_picture_that_is_none_is_named(tmp_path):
-    good = encode(np.zeros((4, 4, 3), np.uint8))
-    faces = load_faces(write(tmp_path / "shards", [good, b"nothing", None]))
+def test_a_picture_that_ends_early_is_named(tmp_path):
+    pictures = [encode(np.full((40, 40, 3), value, np.uint8)) for value in range(2)]
+    faces = load_faces(write(tmp_path / "shards", [pictures[0], pictures[1][:60]]))
     assert faces.pixels(0).sum() == 0
-    for place in (1, 2):
-        with pytest.raises(ShardError, match="must be encoded") as error:
-            faces.pixels(place)
-        assert error.value.where.endswith(f"siw/{place}#0")
+    with pytest.raises(ShardError, match="must be a sound PNG, but is not") as error:
+        faces.pixels(1)
+    assert error.value.where.endswith("siw/1#0")
+
+
+def test_a_full_disk_is_told(shard_folder, tmp_path, monkeypatch):
+    def refuse(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(data, "read_pictures", refuse)
+    faces = load_faces(shard_folder, cache=tmp_path)
+    with pytest.raises(ShardError, match=r"must be written, .*No space") as error:
+        faces.pixels(0)
+    assert error.value.where.startswith(str(tmp_path))
 
 
 def test_a_damaged_page_is_told(tmp_path):
@@ -119,8 +135,9 @@ def test_a_damaged_page_is_told(tmp_path):
     content = bytearray(file.read_bytes())
     content[content.index(encode(noise[4])[40:60])] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ShardError, match="reading them failed"):
+    with pytest.raises(ShardError, match=r"must be a sound Parquet file, .*CRC") as error:
         load_faces(folder).pixels(0)
+    assert error.value.where == str(file)
 
 
 def test_the_copy_of_the_pictures_holds_those_that_were_asked_for_and_goes(shard_folder, tmp_path):

@@ -43,6 +43,29 @@ def test_an_error_says_what_where_and_fix_in_three_lines() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "name", ["a\nfix: run it.sh", "a\r\x1b[2K\x1b[1A", "a\u2028b\u202ec", "\udcff"]
+)
+def test_an_error_has_three_lines_that_act_on_nothing_whatever_it_names(name: str) -> None:
+    error = ScfError(f"A file must be read, but is not: {name}.", where=name, fix=f"Mend {name}.")
+    lines = str(error).splitlines()
+    assert [line[:9] for line in lines] == ["A file mu", "  where: ", "  fix:   "]
+    assert str(error).replace("\n", "").isprintable()
+    assert (error.where, error.fix) == (name, f"Mend {name}.")
+
+
+def test_lines_of_a_librarys_message_become_one() -> None:
+    error = ScfError("It must be so, but:\n  * is not.", where="here", fix="Mend it.")
+    assert str(error).splitlines()[0] == "It must be so, but: * is not."
+
+
+def test_a_name_that_a_terminal_would_obey_is_written_out() -> None:
+    where = "\x1b[31m caf\u00e9\n\udcff\u2028.yaml"
+    error = ConfigError("what", where=where, fix="fix")
+    assert str(error).split("\n")[1] == "  where: \\x1b[31m caf\u00e9\\n\\udcff\\u2028.yaml"
+    assert error.where == where
+
+
 def test_where_and_fix_must_be_said() -> None:
     with pytest.raises(TypeError, match="where"):
         ScfError("what")

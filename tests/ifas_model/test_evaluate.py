@@ -31,6 +31,7 @@ from ifas_model.errors import ModelError, ShardError
 from ifas_model.evaluate import evaluate, keep_features
 from ifas_model.features import FeatureStore, compute, hash_tower
 from ifas_model.predict import load_judge, predict
+from ifas_model.prompt import QUESTION
 from ifas_model.protocols import ELEVEN
 from ifas_model.shards import SHARD_SCHEMA
 from ifas_model.train import build
@@ -72,8 +73,12 @@ def videos(dataset, split, number, labels=(0, 1)):
                     "image": {"bytes": encode(noise.astype(np.uint8)), "path": None},
                     "label": label,
                     "pai_species": None if label else ("print", "replay")[video % 2],
+                    "native_label": "x",
+                    "question": QUESTION,
+                    "answer": f"{'Yes' if label else 'No'}. This is video {video}",
                     "judgment": "Yes" if label else "No",
                     "interpretation": f"This is video {video}",
+                    "captioner": "blip2@0",
                     "keywords": [],
                 }
 

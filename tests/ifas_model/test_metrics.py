@@ -190,6 +190,25 @@ def test_the_order_of_samples_does_not_matter(data, seed: int) -> None:
     assert bootstrap(*moved, resamplings=5) == bootstrap(*data, resamplings=5)
 
 
+@given(scored(), st.integers(2, 5))
+def test_as_many_times_the_same_samples_have_the_same_rates(data, times: int) -> None:
+    again = np.tile(data[0], times), np.tile(data[1], times)
+    for metric in (auc, eer, roc, compat_grid_eer):
+        assert metric(*again) == metric(*data)
+    assert ece(*again) == pytest.approx(ece(*data), abs=1e-12)
+
+
+@given(scored(), st.integers(2, 5), st.booleans())
+def test_how_many_there_are_of_a_class_changes_no_rate(data, times: int, more: bool) -> None:
+    scores, is_bona_fide = data
+    counts = np.where(is_bona_fide == more, times, 1)
+    again = np.repeat(scores, counts), np.repeat(is_bona_fide, counts)
+    assert auc(*again) == pytest.approx(auc(*data), abs=1e-12)
+    assert eer(*again) == pytest.approx(eer(*data), abs=1e-12)
+    assert far(*again, 0.5) == pytest.approx(far(*data, 0.5), abs=1e-12)
+    assert bpcer(*again, 0.5) == pytest.approx(bpcer(*data, 0.5), abs=1e-12)
+
+
 @given(scored())
 def test_swapped_polarity_turns_auc_around(data) -> None:
     scores, is_bona_fide = data
@@ -278,6 +297,22 @@ def test_a_sample_scores_the_mean_of_its_faces_in_the_order_of_its_first() -> No
     assert found.scores.tolist() == pytest.approx([0.3, 0.5, 1.0])
     assert found.is_bona_fide.tolist() == [False, True, False]
     assert found.species.tolist() == ["print", None, "mask"]
+
+
+@given(scored(), st.integers(0, 2**32 - 1))
+def test_a_sample_scores_its_own_mean_in_any_order_of_faces(data, seed: int) -> None:
+    scores, is_bona_fide = data
+    ids = [f"{'ab'[int(claim)]}{number % 3}" for number, claim in enumerate(is_bona_fide)]
+    species = [None if claim else "print" for claim in is_bona_fide]
+    order = np.random.default_rng(seed).permutation(scores.size)
+    found = by_sample(
+        np.array(ids)[order], scores[order], is_bona_fide[order], np.array(species)[order]
+    )
+    assert sorted(found.sample_ids) == sorted(set(ids))
+    for sample, score, claim, kind in zip(*found, strict=True):
+        own = [one for one, name in zip(scores, ids, strict=True) if name == sample]
+        assert score == pytest.approx(sum(own) / len(own), abs=1e-12)
+        assert (claim, kind) == (sample[0] == "b", None if sample[0] == "b" else "print")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from ifas_model.config import (
     VitafConfig,
     VitConfig,
 )
+from ifas_model.errors import ModelError
 from ifas_model.model import IFas
 from ifas_model.phase import PhaseTrainer, steps_of
 from ifas_model.selection import Exam
@@ -134,6 +136,59 @@ def test_a_baseline_that_is_killed_ends_as_an_undisturbed_one(train_tiny, kill, 
     with pytest.raises(KilledError):
         train_tiny(config, "killed")
     assert_same(undisturbed, train_tiny(config, "killed"))
+
+
+# what a killed run left, in the hands of others
+
+VIT = replace(
+    CONFIG,
+    method=VitConfig(head_dim=8),
+    phases=(PhaseConfig(steps=4, batch_size=6, learning_rate=1e-3),),
+)
+
+
+@pytest.fixture
+def left(train_tiny, kill, tmp_path):
+    """The checkpoint of a run of `VIT` that was killed."""
+    kill("ifas_model.phase.PhaseTrainer.compute_loss", 3)
+    with pytest.raises(KilledError):
+        train_tiny(VIT, "killed")
+    (checkpoint,) = (tmp_path / "killed" / "scratch" / "phase-0").glob("checkpoint-*")
+    return checkpoint
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "optimizer"])
+def test_a_pickle_among_the_checkpoints_is_refused_and_never_runs(left, train_tiny, trap, name):
+    if name == "optimizer":  # as torch wrote files before it wrote archives
+        (left / "optimizer.pt").write_bytes(pickle.dumps(trap, protocol=2))
+    else:
+        torch.save(trap, left / name)
+    with pytest.raises(ModelError, match="must be complete and sound, but is not") as caught:
+        train_tiny(VIT, "killed")
+    assert caught.value.where == str(left)
+    assert "begins anew" in caught.value.fix
+    assert not trap.is_sprung
+
+
+def test_pickled_weights_among_the_checkpoints_are_refused_and_never_run(left, train_tiny, trap):
+    (left / "model.safetensors").unlink()
+    torch.save(trap, left / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="must be complete and sound, but is not"):
+        train_tiny(VIT, "killed")
+    assert not trap.is_sprung
+
+
+def test_the_trainers_own_settings_are_a_pickle_that_nobody_reads(left, train_tiny, trap):
+    torch.save(trap, left / "training_args.bin")
+    assert_same(train_tiny(VIT, "undisturbed"), train_tiny(VIT, "killed"))
+    assert not trap.is_sprung
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"log_history": [3]}', "[" * 100_000])
+def test_a_damaged_state_of_training_is_refused(left, train_tiny, text):
+    (left / "trainer_state.json").write_text(text)
+    with pytest.raises(ModelError, match="must be complete and sound, but is not"):
+        train_tiny(VIT, "killed")
 
 
 # weights that are chosen

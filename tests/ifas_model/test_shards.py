@@ -19,6 +19,9 @@ from ifas_model.shards import (
 )
 from ifas_model.vocabulary import Label, Split
 
+PLAIN = {"info": {"features": {"label": {"dtype": "int64", "_type": "Value"}}}}
+"""What `datasets` writes of a label that has no names."""
+
 
 def row(number: int, split: str) -> dict[str, Any]:
     name = f"{split}{number}"
@@ -160,8 +163,36 @@ def test_an_unfinished_folder_is_refused(folder: Path) -> None:
     (folder / "settings.json").write_text("{}")
     with pytest.raises(ShardError, match=r"must be finished, but manifest\.json is absent"):
         open_shards(folder)
-    (folder / "manifest.json").write_text("{}")
+    list_files(folder)
     assert len(shard_files(folder)) == 3
+
+
+def list_files(folder: Path) -> None:
+    """Write a manifest of the files as they are."""
+    files = {f"data/{file.name}": {"bytes": file.stat().st_size} for file in folder.rglob("*-of-*")}
+    (folder / "manifest.json").write_text(json.dumps({"files": files}))
+
+
+def test_a_file_that_is_not_as_long_as_the_manifest_lists_is_refused(folder: Path) -> None:
+    list_files(folder)
+    path = write(folder, "test-00000-of-00001.parquet", num_rows=3)
+    with pytest.raises(ShardError, match=r"must have the \d+ bytes that manifest.json lists, but"):
+        shard_files(folder)
+    list_files(folder)
+    assert path in shard_files(folder)
+    path.rename(path.with_name("dev-00000-of-00001.parquet"))
+    with pytest.raises(
+        ShardError, match=r"must have the no bytes that manifest\.json lists"
+    ) as error:
+        shard_files(folder)
+    assert error.value.where == str(path.with_name("dev-00000-of-00001.parquet"))
+
+
+def test_a_damaged_manifest_is_refused(folder: Path) -> None:
+    for text in ("{", "[]", "{}"):
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(ShardError, match=r"manifest\.json must be as .*, but is damaged"):
+            shard_files(folder)
 
 
 # Reading
@@ -218,12 +249,57 @@ def test_columns_that_a_user_added_are_no_reason_to_refuse(folder: Path) -> None
     assert open_shards(folder).to_table().num_rows == 6
 
 
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        ({"label": {"names": ["bona_fide", "attack"]}}, "but are named bona_fide, attack"),
+        ({"label": {"names": ["attack"]}}, "but are named attack"),
+        ({}, "but are named damaged"),
+    ],
+)
+def test_labels_that_are_numbered_in_another_way_are_refused(
+    folder: Path, features: dict[str, Any], told: str
+) -> None:
+    path = folder / "data/test-00000-of-00001.parquet"
+    told_by = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(pq.read_table(path).replace_schema_metadata(told_by), path)
+    with pytest.raises(ShardError, match=f"must be named attack, bona_fide .*{told}") as caught:
+        open_shards(folder)
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"huggingface": json.dumps(PLAIN)}, {"pandas": "{}"}])
+def test_labels_without_names_are_numbered_as_the_contract_says(
+    folder: Path, metadata: dict[str, str] | None
+) -> None:
+    path = folder / "data/test-00000-of-00001.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+    assert open_shards(folder).to_table().num_rows == 6
+
+
+def test_a_file_without_rows_is_refused(folder: Path) -> None:
+    path = write(folder, "test-00000-of-00001.parquet", num_rows=0)
+    with pytest.raises(ShardError, match="must hold rows, but holds none") as caught:
+        validate([path])
+    assert caught.value.where == str(path)
+
+
+def test_a_column_that_is_there_twice_is_refused(folder: Path) -> None:
+    path = folder / "data/test-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("label", table["label"]), path)
+    with pytest.raises(ShardError, match="`label` must be int64, but is absent or there twice"):
+        validate([path])
+
+
 @pytest.mark.parametrize("keep", [0, 3, 0.5], ids=["empty", "three bytes", "half"])
 def test_a_truncated_file_is_refused_by_name(folder: Path, keep: float) -> None:
     path = folder / "data/test-00000-of-00001.parquet"
     raw = path.read_bytes()
     path.write_bytes(raw[: int(keep * len(raw)) if keep < 1 else int(keep)])
-    with pytest.raises(ShardError, match="must be a Parquet file, but reading it failed") as caught:
+    with pytest.raises(
+        ShardError, match="must be a sound Parquet file, but reading it failed"
+    ) as caught:
         validate([path])
     assert caught.value.where == str(path)
 

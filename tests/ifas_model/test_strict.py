@@ -198,6 +198,11 @@ def test_a_refused_setting_of_a_file_is_told_with_its_line(file: Path) -> None:
     assert refusal(read_yaml(file), file).where == f"{file}:8: several.1.rate"
 
 
+def test_a_wrong_key_is_told_as_the_file_has_it(file: Path) -> None:
+    file.write_text("name: a\nby_name:\n  red: x\n  blue: y\n")
+    assert refusal(read_yaml(file), file).where == f"{file}:4: by_name.blue"
+
+
 def test_a_setting_that_the_file_does_not_hold_has_no_line(file: Path) -> None:
     file.write_text("depth: 3\n")
     assert refusal(read_yaml(file), file).where == f"{file}: name"
@@ -226,11 +231,20 @@ def test_a_settings_file_is_read(file: Path) -> None:
         ("a: 1\nb: !!python/object/apply:os.getcwd []\n", 2, "tags are not allowed here"),
         ("a: !!int ''\n", 1, "tags are not allowed here"),
         ("a: !!timestamp x\n", 1, "tags are not allowed here"),
-        ("<<: {a: 1}\n", 1, "could not determine a constructor"),
+        ("<<: {a: 1}\n", 1, "merge keys (<<) are not allowed here"),
+        ("a: =\n", 1, "could not determine a constructor"),
         ("a: 1\n---\nb: 1\n", 2, "found another document"),
         ("a: 1\n b: 2\n", 2, "mapping values are not allowed here"),
         ("a: [1,\n", 2, "expected"),
         ("a:\n\t- b\n", 2, r"found character '\t'"),
+        ("a:\n- 2024-13-45\n", 2, "month must be in 1..12."),
+        ("a: 0x_\n", 1, "invalid literal for int()"),
+        ("a: " + "9" * 5000, 1, "a number is longer than 100 signs"),
+        ("a: 0x" + "f" * 5000, 1, "a number is longer than 100 signs"),
+        ("0x" + "f" * 120 + ": a\n", 1, "a number is longer than 100 signs"),
+        ("a: 1" + ":1" * 200 + ".5\n", 1, "a number is longer than 100 signs"),
+        ('a: b\nc: "\\ud800"\n', 2, "lone surrogates are no text"),
+        ('a: b\n"\\ud800": c\n', 2, "lone surrogates are no text"),
     ],
 )
 def test_a_file_that_is_no_strict_yaml_is_refused_with_its_line(
@@ -246,13 +260,12 @@ def test_a_file_that_is_no_strict_yaml_is_refused_with_its_line(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: 2024-13-45\n", "month must be in 1..12."),
-        ("a: 0x_\n", "invalid literal for int()"),
-        ("a: " + "9" * 5000, "Exceeds the limit"),
         ("a: \0", "special characters are not allowed"),
+        ('a: "\\U00110000"', "chr() arg not in range"),
+        ('a: "\\Uffffffff"', "too large to convert"),
     ],
 )
-def test_a_value_that_python_cannot_hold_is_refused(text: str, problem: str, file: Path) -> None:
+def test_what_python_cannot_hold_is_refused(text: str, problem: str, file: Path) -> None:
     file.write_text(text)
     assert problem in unreadable(file).what
     assert unreadable(file).where == str(file)
@@ -261,7 +274,15 @@ def test_a_value_that_python_cannot_hold_is_refused(text: str, problem: str, fil
 @pytest.mark.parametrize("opening", ["[", "{", "a: [", "? ", "- "])
 def test_a_file_of_deep_nesting_is_refused(opening: str, file: Path) -> None:
     file.write_text(opening * 20_000)
-    assert "recursion" in unreadable(file).what
+    assert "it nests deeper than 50 levels" in unreadable(file).what
+    assert unreadable(file).where == f"{file}:1"
+
+
+def test_nesting_up_to_the_limit_is_read_and_refused_by_its_place(file: Path) -> None:
+    file.write_text("name: " + "[" * 49 + "x" + "]" * 49 + "\n")
+    assert "nests deeper" in unreadable(file).what
+    file.write_text("name: " + "[" * 48 + "x" + "]" * 48 + "\n")
+    assert refusal(read_yaml(file), file).where == f"{file}:1: name"
 
 
 @pytest.mark.parametrize(

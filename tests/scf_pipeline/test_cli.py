@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from PIL import Image
@@ -19,7 +20,7 @@ from scf_pipeline import adapters, cli
 from scf_pipeline.config import hash_file
 from scf_pipeline.keywords import default_dictionary
 from scf_pipeline.miniature import world
-from scf_pipeline.schema import CAPTION_SCHEMA
+from scf_pipeline.schema import CAPTION_SCHEMA, SAMPLE_SCHEMA
 from scf_pipeline.settings import Settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 from scf_pipeline.verify import verify
@@ -373,6 +374,18 @@ def test_verify_passes_what_is_as_it_was_sealed(samples: Path, faces: Path) -> N
     done = scf("verify", samples.parent)
     assert (done.exit_code, done.stdout) == (0, "")
     assert "verify: 2 artifacts as they were sealed" in done.stderr
+
+
+def test_verify_compares_what_was_made_with_what_it_was_made_of(samples: Path, faces: Path) -> None:
+    settings = Settings.from_dict(json.loads((samples / "settings.json").read_bytes()))
+    part = samples / "data/part-00000.parquet"
+    pq.write_table(pq.read_table(part).slice(1), part)
+    (samples / "manifest.json").unlink()
+    ArtifactWriter(samples, SAMPLE_SCHEMA, settings=settings).seal()
+    done = scf("verify", samples.parent)
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{faces}: stale, unless its input was taken away: `samples` is ingest@")
 
 
 def test_verify_names_what_was_edited_and_exits_with_1(samples: Path, faces: Path) -> None:

@@ -7,16 +7,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from upath import UPath
 
 from scf_pipeline import files
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.files import (
-    as_local,
     hash_file_entry,
     hash_files,
     list_files,
     local_folder,
+    part_files,
     part_name,
     part_number,
     read_sealed,
@@ -24,6 +26,7 @@ from scf_pipeline.files import (
     write_parquet,
     write_whole,
 )
+from scf_pipeline.reach import as_local
 
 
 @pytest.fixture(params=["disk", "memory", "file-url"])
@@ -144,13 +147,6 @@ def test_remove_removes_a_folder_and_is_content_without_one(folder: UPath) -> No
 # Names
 
 
-def test_a_path_of_this_disk_is_a_path_however_it_is_written(tmp_path: Path) -> None:
-    for text in (f"file://{tmp_path}/a", f"local://{tmp_path}/a", f"{tmp_path}/a", tmp_path / "a"):
-        assert isinstance(as_local(text), Path)
-        assert as_local(text) == tmp_path / "a"
-    assert as_local("memory://bucket/a") == UPath("memory://bucket/a")
-
-
 def test_a_local_folder_is_a_plain_path_however_it_is_written(tmp_path: Path) -> None:
     for text in (f"file://{tmp_path}/a", f"local://{tmp_path}/a", f"{tmp_path}/a"):
         found = local_folder(UPath(text))
@@ -166,10 +162,20 @@ def test_a_folder_in_an_object_store_is_none_of_this_machine() -> None:
     assert caught.value.fix == "Copy it to a local folder; the curation may stay where it is."
 
 
-@pytest.mark.parametrize("number", [0, 7, 99_999, 100_000])
-def test_a_parts_name_tells_its_number(number: int) -> None:
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_a_parts_name_tells_its_number_and_no_other(number: int, other: int) -> None:
     assert part_number(f"data/{part_name(number)}") == number
+    assert (part_name(number) == part_name(other)) is (number == other)
     assert part_name(7) == "part-00007.parquet"
+
+
+def test_parts_are_found_in_order_and_nothing_else(folder: UPath) -> None:
+    assert part_files(folder) == []
+    names = ["part-00010.parquet", "part-00002.parquet", "part-00001.parquet.0a.partial", "a.json"]
+    for name in names:
+        write_whole(folder / "data" / name, b"x")
+    found = [file.name for file in part_files(as_local(folder))]
+    assert found == ["part-00002.parquet", "part-00010.parquet"]
 
 
 # Hashes
@@ -177,7 +183,8 @@ def test_a_parts_name_tells_its_number(number: int) -> None:
 
 def test_bookkeeping_is_not_listed_and_all_else_is(folder: UPath) -> None:
     ours = ["data/part-00000.parquet", "data/settings.json", "deep/scratch/file", "weights.bin"]
-    theirs = ["manifest.json", "settings.json", "scratch/a", "data/part-00001.parquet.0a.partial"]
+    theirs = ["manifest.json", "settings.json", "scratch/a", "remarks/part-00000.parquet.json"]
+    theirs += ["lock.json", "data/part-00001.parquet.0a.partial"]
     for name in (*reversed(ours), *theirs):
         write_whole(folder / name, name.encode())
     assert list_files(folder) == ours

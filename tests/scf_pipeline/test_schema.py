@@ -1,9 +1,13 @@
+import io
+import re
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ifas_model.vocabulary import Label, PaiSpecies, Split
 from scf_pipeline import schema
@@ -16,6 +20,8 @@ from scf_pipeline.schema import (
     SAMPLE_SCHEMA,
     Reject,
     Sample,
+    check_columns,
+    check_rows,
     conform,
     is_held_out,
 )
@@ -134,3 +140,99 @@ def test_conform_names_what_does_not_fit_and_where() -> None:
             conform(table, wanted, where="part-00007.parquet")
         assert caught.value.what.startswith("Rows must fit the schema (size), but: ")
         assert caught.value.where == "part-00007.parquet"
+
+
+# What is asked of rows that are read
+
+
+def picture(width: int = 8, height: int = 8) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def face(number: int, **changes: Any) -> dict[str, Any]:
+    made = asdict(ATTACK) | {"face_id": f"toy/a/{number}#0", "frame": 0}
+    return made | {"image": picture(), "sha256": "0"} | changes
+
+
+def faces(*rows: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=FACE_SCHEMA)
+
+
+def test_columns_are_asked_for_by_name_and_type_and_others_may_be_there() -> None:
+    found = FACE_SCHEMA.append(pa.field("note", pa.string()))
+    check_columns(found, FACE_SCHEMA, None, where="a part")
+    check_columns(CAPTION_SCHEMA, FACE_SCHEMA, ["face_id", "label"], where="a part")
+    for names in (None, ["face_id", "image"]):
+        with pytest.raises(SchemaError, match=r"must be .*, but is absent") as caught:
+            check_columns(CAPTION_SCHEMA, FACE_SCHEMA, names, where="a part")
+        assert caught.value.where == "a part"
+        assert "Name the artifact that this stage reads" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.int64()],
+    ids=str,
+)
+def test_other_types_of_text_are_other_types(kind: pa.DataType) -> None:
+    index = FACE_SCHEMA.get_field_index("label")
+    found = FACE_SCHEMA.set(index, pa.field("label", kind))
+    with pytest.raises(SchemaError, match=f"`label` must be string, but is {re.escape(str(kind))}"):
+        check_columns(found, FACE_SCHEMA, None, where="a part")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"face_id": "toy/a/0#0"}, "`face_id` must be unique, but is 'toy/a/0#0' in row 0"),
+        ({"label": "fake"}, "`label` must be one of attack, bona_fide, but is 'fake'"),
+        ({"split": "val"}, "`split` must be one of train, dev, test, but is 'val' of 'toy/a/1#0'"),
+        ({"reject": "ugly"}, "`reject` must be one of missing, unreadable, no_frame, degenerate"),
+        ({"pai_species": None}, "`pai_species` must be null exactly for bona fide faces"),
+        ({"image": None}, "`image` must be given in live rows, but is None of 'toy/a/1#0'"),
+        ({"sha256": None}, "`sha256` must be given in live rows"),
+        ({"image": picture(8, 9)}, "`image` must be square, but is 8 x 9 px of 'toy/a/1#0'"),
+        ({"image": picture(9, 9)}, "`image` must be 8 px wide, as the others"),
+    ],
+)
+def test_a_row_that_no_stage_wrote_is_named(changes: dict[str, Any], problem: str) -> None:
+    check_rows(faces(face(0), face(1)), FACE_SCHEMA, where="a part")
+    with pytest.raises(SchemaError) as caught:
+        check_rows(faces(face(0), face(1, **changes)), FACE_SCHEMA, where="a part")
+    assert problem in caught.value.what
+    assert caught.value.where == "a part"
+
+
+def test_a_rejected_row_may_have_nothing() -> None:
+    lost = face(1, image=None, sha256=None, reject="missing")
+    check_rows(faces(face(0), lost), FACE_SCHEMA, where="a part")
+
+
+@pytest.mark.parametrize(
+    ("caption", "log_probability", "problem"),
+    [
+        (None, -1.0, "`caption` must be given in live rows"),
+        (" . ", -1.0, "`caption` must be of words in live rows, but is ' . '"),
+        ("a man", float("nan"), "`mean_log_probability` must be a number, but is nan"),
+    ],
+)
+def test_a_live_caption_is_of_words_and_as_probable_as_a_number(
+    caption: str | None, log_probability: float, problem: str
+) -> None:
+    said = {"num_tokens": 2, "mean_log_probability": log_probability, "captioner": "blip2@0"}
+    row = asdict(ATTACK) | said | {"face_id": "toy/a/1#0", "caption": caption}
+    table = pa.Table.from_pylist([row], schema=CAPTION_SCHEMA)
+    with pytest.raises(SchemaError) as caught:
+        check_rows(table, CAPTION_SCHEMA, where="a part")
+    assert problem in caught.value.what
+    silent = row | {"caption": "", "mean_log_probability": 0.0, "reject": "degenerate"}
+    table = pa.Table.from_pylist([silent], schema=CAPTION_SCHEMA)
+    check_rows(table, CAPTION_SCHEMA, where="a part")
+
+
+def test_some_columns_are_asked_what_they_alone_can_tell() -> None:
+    table = faces(face(0), face(1, pai_species=None))
+    check_rows(table.select(["sample_id", "pai_species"]), FACE_SCHEMA, where="a part")
+    check_rows(faces().select(["image"]), FACE_SCHEMA, where="a part")

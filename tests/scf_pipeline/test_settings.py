@@ -85,6 +85,34 @@ def test_settings_survive_json(stage: str, version: int, config: dict, inputs: d
     assert after.fingerprint == before.fingerprint
 
 
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def turned(data: object) -> object:
+    """Return plain data whose keys are in the opposite order, however deep."""
+    if isinstance(data, dict):
+        return {key: turned(data[key]) for key in reversed(data)}
+    return [turned(item) for item in data] if isinstance(data, list) else data
+
+
+@given(st.dictionaries(st.text(), PLAIN, max_size=4), st.text(), PLAIN)
+def test_the_fingerprint_follows_any_value_and_no_order(config: dict, key: str, value) -> None:
+    before = Settings("toy", 1, config, {"a": "x@1", "b": "y@1"})
+    assert Settings("toy", 1, turned(config), {"b": "y@1", "a": "x@1"}).fingerprint == (
+        before.fingerprint
+    )
+    after = Settings("toy", 1, config | {key: value}, {"a": "x@1", "b": "y@1"})
+    is_same = key in config and json.dumps(config[key], sort_keys=True) == json.dumps(
+        value, sort_keys=True
+    )
+    assert (after.fingerprint == before.fingerprint) is is_same
+    assert (after.diff(before) == "they are equal") is is_same or config.get(key) == value
+
+
 def test_written_settings_are_read(tmp_path: Path) -> None:
     file = UPath(tmp_path / "settings.json")
     written = Settings("toy", 1, {"a": 1}, {"b": ["x@1"]})

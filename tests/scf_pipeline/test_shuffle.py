@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from ifas_model.vocabulary import Split
-from scf_pipeline.shuffle import PLACE, FilePlan, gather, place, plan_files, write_sorted
+from scf_pipeline.shuffle import (
+    PLACE,
+    FilePlan,
+    gather,
+    place,
+    plan_files,
+    read_column,
+    write_sorted,
+)
 
 SPLITS = [split.value for split in Split]
 NUM_BUCKETS = 8
@@ -190,3 +198,10 @@ def test_every_row_comes_out_once_in_its_split_and_in_order(
 def test_gathered_rows_lose_their_place(tmp_path: Path) -> None:
     (plan,) = plan_files(first_pass(tmp_path, rows(5, splits=["train"])), file_bytes=1000)
     assert gather(plan.read()).column_names == ["face_id", "split", "image"]
+
+
+def test_a_column_can_be_read_from_all_files(tmp_path: Path) -> None:
+    some = rows(20)
+    found = read_column(first_pass(tmp_path, some[:9], some[9:]), "face_id").to_pylist()
+    assert Counter(found) == Counter(identity for identity, _, _ in some)
+    assert len(read_column([], "face_id")) == 0

@@ -10,11 +10,12 @@ import pytest
 from upath import UPath
 
 from scf_pipeline import files
+from scf_pipeline.config import digest
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.settings import Settings
 from scf_pipeline.store import ArtifactWriter
-from scf_pipeline.verify import find_artifacts, status, verify
+from scf_pipeline.verify import find_artifacts, status, verify, verify_all
 
 SCHEMA = pa.schema([("face_id", pa.string()), ("dataset", pa.string()), ("reject", pa.string())])
 
@@ -59,9 +60,15 @@ def edit(file: UPath, old: str, new: str) -> None:
 
 def forge(folder: UPath) -> None:
     """Let the manifest list the files as they are now."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["files"] = files.hash_files(folder)
-    (folder / "manifest.json").write_bytes(json.dumps(manifest).encode())
+    forge_manifest(folder, files=files.hash_files(folder))
+
+
+def forge_manifest(folder: UPath, **values: object) -> None:
+    """Change values of the manifest, and its seal as well."""
+    manifest = json.loads((folder / "manifest.json").read_bytes()) | values
+    del manifest["seal"]
+    told = manifest | {"seal": digest(manifest)}
+    (folder / "manifest.json").write_bytes(json.dumps(told).encode())
 
 
 def test_an_artifact_as_it_was_sealed_has_no_differences(sealed: UPath) -> None:
@@ -119,6 +126,7 @@ def test_an_added_file_is_found(sealed: UPath) -> None:
         ('"seed": 0', '"seed": 1', "the fingerprint is not that of its settings"),
         ('"live": 2', '"live": 3', "the counts do not add up"),
         ('"stage": ', '"stag": ', "'stage'"),
+        ('"notes": {', '"notes": {"x": 1', "its content was edited"),
         ("{", "[", "is damaged"),
     ],
 )
@@ -155,10 +163,8 @@ def test_rows_that_the_counts_do_not_tell_are_found_behind_forged_hashes(sealed:
 
 
 def test_counts_that_do_not_balance_are_found_behind_forged_hashes(sealed: UPath) -> None:
-    manifest = json.loads((sealed / "manifest.json").read_bytes())
     unbalanced = Counts({"a": Tally(2, Counter({"missing": 1}), 2, 1)})
-    manifest["counts"] = unbalanced.to_dict()
-    (sealed / "manifest.json").write_bytes(json.dumps(manifest).encode())
+    forge_manifest(sealed, counts=unbalanced.to_dict())
     assert any("counts do not balance: a has 2 rows in" in line for line in verify(sealed))
 
 
@@ -183,6 +189,22 @@ def test_an_unfinished_artifact_and_nothing_at_all_are_differences(folder: UPath
     begin(folder)
     (difference,) = verify(folder)
     assert "its stage did not finish" in difference
+
+
+def test_artifacts_are_verified_each_and_told_of_in_turn(sealed: UPath) -> None:
+    others = [sealed.parent / name for name in ("b", "c")]
+    for other in others:
+        seal(other)
+    assert verify_all([sealed, *others]) == []
+    for folder in (sealed, others[1]):
+        (folder / "notes.txt").write_bytes(b"mine")
+    (others[0] / "manifest.json").unlink()
+    found = verify_all([sealed, *others])
+    assert [line.split(": ")[0] for line in found] == [
+        str(sealed / "notes.txt"),
+        str(others[0]),
+        str(others[1] / "notes.txt"),
+    ]
 
 
 # Status

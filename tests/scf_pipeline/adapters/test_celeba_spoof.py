@@ -188,6 +188,7 @@ def test_annotations_that_contradict_each_other_are_refused(root: Path) -> None:
         "Data/train/4980/spoof/../000003.jpg",
         "Data/train/4980/other/000003.jpg",
         "Data/train/4980/spoof/3.jpg",
+        f"Data/train/{'1' * 20}/spoof/000003.jpg",
         "Data/train/٣/spoof/000003.jpg",
         "",
     ],
@@ -197,6 +198,15 @@ def test_a_key_that_is_no_official_path_is_refused_by_name(root: Path, key: str)
     with pytest.raises(DatasetLayoutError) as caught:
         list(scan(root))
     assert repr(key) in caught.value.what
+    assert caught.value.where == "metas/intra_test/train_label.json"
+
+
+def test_a_key_too_long_for_a_file_is_refused_in_few_words(root: Path) -> None:
+    key = f"Data/train/{'1' * 5000}/spoof/000003.jpg"
+    touch(root / "metas/intra_test/train_label.json", json.dumps({key: annotation(0)}))
+    with pytest.raises(DatasetLayoutError) as caught:
+        list(scan(root))
+    assert len(caught.value.what) < 300
     assert caught.value.where == "metas/intra_test/train_label.json"
 
 

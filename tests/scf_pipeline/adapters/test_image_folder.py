@@ -1,11 +1,14 @@
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ifas_model.vocabulary import Label, PaiSpecies, Split
-from scf_pipeline.adapters import no_boxes
-from scf_pipeline.adapters.image_folder import ADAPTER, scan
+from scf_pipeline.adapters import PICTURES, VIDEOS, no_boxes
+from scf_pipeline.adapters.image_folder import ADAPTER, KINDS, scan
 from scf_pipeline.errors import DatasetLayoutError
 from scf_pipeline.schema import Sample
 
@@ -63,6 +66,40 @@ def test_ids_do_not_depend_on_where_the_folder_lies(tmp_path: Path) -> None:
     assert before == ["image_folder/bona_fide/a", "image_folder/bona_fide/b", "image_folder/mask/c"]
     moved = (tmp_path / "one").rename(tmp_path / "two")
     assert [sample.sample_id for sample in scan(moved)] == before
+
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1
+).filter(lambda name: not name.startswith(".") and len(name.encode()) <= 100)
+FOLDERS = NAMES.filter(lambda name: Path(name).suffix.lower() not in PICTURES | VIDEOS)
+FILES = st.tuples(
+    st.sampled_from([(), ("train",), ("dev",), ("test",)]),
+    st.sampled_from(KINDS),
+    st.lists(FOLDERS, max_size=2),
+    NAMES,
+    st.sampled_from([".jpg", ".PNG", ".mp4"]),
+)
+
+
+@given(
+    st.lists(FILES, min_size=1, max_size=8, unique_by=lambda f: (f[0], f[1], tuple(f[2]), f[3])),
+    st.randoms(use_true_random=False),
+)
+def test_ids_are_unique_and_rest_on_names_alone(files, random) -> None:
+    names = ["/".join([*f[0], f[1], *f[2], f"{f[3]}{f[4]}"]) for f in files]
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        for name in names:
+            touch(Path(one) / name)
+        random.shuffle(names)
+        for name in names:
+            touch(Path(other) / "below" / name)
+        found = list(scan(Path(one)))
+        assert list(scan(Path(other) / "below")) == found
+    assert {sample.media_path for sample in found} == set(names)
+    assert len({sample.sample_id for sample in found}) == len(names)
+    for sample in found:
+        assert sample.sample_id == f"image_folder/{sample.media_path.rpartition('.')[0]}"
+        assert sample.native_label in sample.media_path.split("/")[:2]
 
 
 def test_files_that_are_no_media_are_passed_over(tmp_path: Path) -> None:

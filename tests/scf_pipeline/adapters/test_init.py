@@ -1,9 +1,14 @@
-from pathlib import Path
+import os
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sidecar_cases import LISTS, SIDECARS, List, prepare
+from sidecar_cases import read as read_sidecar
 
+from ifas_model import plugins
 from scf_pipeline import adapters
 from scf_pipeline.adapters import (
     Box,
@@ -13,6 +18,7 @@ from scf_pipeline.adapters import (
     media_files,
     no_boxes,
     sidecar_rows,
+    text_of,
     upright,
     within,
 )
@@ -71,6 +77,65 @@ def test_a_box_within_a_frame_is_a_part_of_it_and_of_the_box(
         assert within(part, Frame(width, height)) == part
 
 
+FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.tuples(FLOATS, FLOATS, FLOATS, FLOATS))
+def test_no_numbers_whatever_make_a_box_outside_the_frame(numbers) -> None:
+    for box in (Box(*numbers), box_from_eyes(numbers[:2], numbers[2:])):
+        part = within(box, Frame(64, 48))
+        assert part is None or 0 <= part.x0 < part.x1 <= 64
+        assert part is None or 0 <= part.y0 < part.y1 <= 48
+
+
+def test_eyes_further_apart_than_numbers_reach_imply_no_box() -> None:
+    assert within(box_from_eyes((1e200, 0), (-1e200, 5)), Frame(64, 48)) == (0, 0, 64, 48)
+    assert within(box_from_eyes((1e308, 0), (-1e308, 5)), Frame(64, 48)) is None
+
+
+@pytest.mark.parametrize("case", SIDECARS, ids=lambda case: f"{case.adapter}:{case.path}")
+def test_the_text_files_of_a_dataset_are_read(case, tmp_path: Path) -> None:
+    prepare(case, tmp_path)
+    assert read_sidecar(case, tmp_path, case.official.encode()) > 0
+    assert read_sidecar(case, tmp_path, b"\xef\xbb\xbf" + case.official.encode()) > 0
+    assert read_sidecar(case, tmp_path, case.official.replace("\n", "\r\n").encode()) > 0
+
+
+PIECES = st.sampled_from(
+    [b"\n", b"\r", b",", b" ", b"0", b"1", b"-1e308", b"1e308", b"1e200", b"nan", b"inf", b"1_0"]
+    + [b"\0", b"\xff", b"\xef\xbb\xbf", b'"', b"../", b"/", b"[", b"]", b"{", b"}", b":", b"9" * 99]
+    + [word for case in SIDECARS for word in case.official.encode().split()]
+)
+
+
+@pytest.mark.parametrize("case", SIDECARS, ids=lambda case: f"{case.adapter}:{case.path}")
+@settings(max_examples=30)
+@given(pieces=st.lists(PIECES | st.binary(max_size=4), max_size=20))
+def test_any_bytes_are_read_or_refused_as_the_datasets_own(tmp_path_factory, case, pieces) -> None:
+    root = tmp_path_factory.getbasetemp() / f"{case.adapter}-{Path(case.path).stem}"
+    prepare(case, root)
+    official = case.official.encode()
+    refusals = [DatasetLayoutError] if isinstance(case, List) else []
+    for content in (b"".join(pieces), b" ".join(pieces), official + b"\n" + b",".join(pieces)):
+        with suppress(*refusals):
+            read_sidecar(case, root, content)
+
+
+@pytest.mark.parametrize("name", ["celeba_spoof", "msu_mfsd", "wmca"])
+def test_a_folder_above_the_dataset_whose_name_is_no_text_is_refused(name, tmp_path: Path) -> None:
+    case = next(case for case in LISTS if case.adapter == name)
+    above = tmp_path / os.fsdecode(b"\xff")
+    try:
+        prepare(case, above)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (above / case.path).write_text(case.official)
+    (above / "test_sub_list.txt").write_text("1")
+    with pytest.raises(DatasetLayoutError, match="must be UTF-8 text") as caught:
+        list(plugins.load(adapters, "ADAPTER", name).scan(tmp_path))
+    assert caught.value.where.startswith(r"'\udcff/")
+
+
 def test_a_box_of_one_pixel_is_kept_and_a_thinner_one_is_not() -> None:
     assert within(Box(5, 5, 6, 6), Frame(9, 9)) == (5, 5, 6, 6)
     assert within(Box(5, 5, 5.9, 9), Frame(9, 9)) is None
@@ -92,6 +157,24 @@ def test_an_empty_column_is_no_number(tmp_path: Path) -> None:
 def test_an_absent_sidecar_and_a_folder_have_no_rows(tmp_path: Path) -> None:
     assert list(sidecar_rows(tmp_path / "absent.face")) == []
     assert list(sidecar_rows(tmp_path)) == []
+
+
+def test_a_sidecar_or_list_that_may_not_be_read_is_as_absent_or_refused(tmp_path: Path) -> None:
+    name = "x" * 300  # longer than file systems take
+    assert list(sidecar_rows(tmp_path / name)) == []
+    with pytest.raises(DatasetLayoutError, match="must be readable, but is not: File name too"):
+        list_lines(tmp_path, tmp_path / name)
+    (tmp_path / "list.txt").mkdir()
+    with pytest.raises(DatasetLayoutError, match="must be readable") as caught:
+        list_lines(tmp_path, tmp_path / "list.txt")
+    assert caught.value.where == "list.txt"
+
+
+def test_a_path_that_is_no_text_is_refused() -> None:
+    assert text_of(PurePosixPath("a/\u00e9.jpg")) == "a/\u00e9.jpg"
+    with pytest.raises(DatasetLayoutError, match="must be UTF-8 text") as caught:
+        text_of(PurePosixPath("a/\udcff.jpg"))
+    assert caught.value.where == r"'a/\udcff.jpg'"
 
 
 def test_a_sidecar_above_the_bound_is_not_read(

@@ -159,11 +159,18 @@ def test_eyes_lie_between_the_sides_and_in_the_upper_half_of_their_box(root: Pat
         "1,9,9,0,0",
         "1 4 8 6 8",
         "-1,4,8,60,8",
+        "1,1e308,8,-1e308,8",
     ],
 )
 def test_a_malformed_line_is_skipped(root: Path, line: str) -> None:
     touch((root / FIRST).with_suffix(".txt"), f"{line}\n9,400,800,600,800\n")
     assert list(boxes(root, FIRST, FRAME)) == [9]
+
+
+def test_eyes_a_world_apart_stop_no_stage(root: Path) -> None:
+    touch((root / FIRST).with_suffix(".txt"), "1,1e200,8,-1e200,8\n9,400,800,600,800\n")
+    assert boxes(root, FIRST, FRAME)[1] == (0, 0, *FRAME)
+    assert list(boxes(root, FIRST, FRAME)) == [1, 9]
 
 
 def test_a_box_reaching_out_is_clipped(root: Path) -> None:

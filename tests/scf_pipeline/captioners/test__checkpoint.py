@@ -77,12 +77,83 @@ def test_pickled_weights_are_refused(folder):
         resolve(str(folder))
 
 
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_folder_that_names_code_or_files_elsewhere_is_refused(folder, tmp_path, is_sealed):
+    index = {"weight_map": {"w": "../model.safetensors"}}
+    changes = {
+        "tokenizer_config.json": ({"auto_map": {"AutoTokenizer": "mine.Mine"}}, "code of its own"),
+        "model.safetensors.index.json": (index, "must keep to the folder"),
+    }
+    for number, (name, (content, problem)) in enumerate(changes.items()):
+        (folder / name).write_text(json.dumps(content))
+        place = seal(folder, tmp_path / f"sealed-{number}").path if is_sealed else folder
+        with pytest.raises(CaptionerError, match=problem) as error:
+            resolve(str(place))
+        assert error.value.where == str(place)
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "adapter_config.json",
+            {"base_model_name_or_path": "owner/name"},
+            "adapters must be merged",
+        ),
+        (
+            "config.json",
+            {"model_type": "blip-2", "auto_map": {"AutoModel": "a.B"}},
+            "code of its own",
+        ),
+        ("config.json", {"model_type": "blip-2", "attn_implementation": "a/b"}, "a kernel, 'a/b'"),
+        ("processor_config.json", {"auto_map": {"AutoProcessor": "a.B"}}, "code of its own"),
+        ("tokenizer_config.json", [], "must hold a mapping"),
+    ],
+)
+def test_a_checkpoint_that_leads_elsewhere_is_refused_before_it_is_loaded(
+    folder, name, content, words
+):
+    (folder / name).write_text(json.dumps(content))
+    with pytest.raises(CaptionerError, match="weights and settings alone") as error:
+        resolve(str(folder))
+    assert words in error.value.what
+    assert error.value.where == str(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"model_type": ' + "9" * 5000 + "}"])
+def test_a_config_that_is_no_plain_json_is_refused(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(CaptionerError, match=r"config\.json must be readable JSON"):
+        resolve(str(folder))
+
+
+def test_a_fetched_checkpoint_is_held_to_the_same(folder, monkeypatch):
+    asked = {}
+
+    def snapshot_download(name, **options):
+        asked.update(options, name=name)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    model = Model(backend="blip2", location="owner/name", revision="0" * 40)
+    with checkpoint_folder(model) as lent:
+        assert lent == folder
+    assert (asked["name"], asked["revision"]) == ("owner/name", "0" * 40)
+    assert not [one for one in asked["allow_patterns"] if one.endswith((".py", ".bin", ".pt"))]
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(CaptionerError, match="adapters must be merged"), checkpoint_folder(model):
+        pass
+
+
 def test_a_missing_folder_is_called_missing():
     with pytest.raises(CaptionerError, match="there is no such folder"):
         resolve("/nowhere/at/all")
 
 
-@pytest.mark.parametrize("text", ["owner/name", "owner/name@main"])
+@pytest.mark.parametrize(
+    "text", ["owner/name", "owner/name@main", "owner/name@refs/heads/dev", "owner/name@refs/pr/1"]
+)
 def test_an_unpinned_hub_id_is_refused_with_the_way_to_pin_it(text):
     with pytest.raises(CaptionerError, match="must be pinned") as error:
         resolve(text)

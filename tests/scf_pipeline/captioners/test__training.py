@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 from itertools import pairwise
 
@@ -6,6 +7,7 @@ import torch
 from torch import nn
 
 from scf_pipeline.captioners._training import History, Schedule, _optimizers, fit
+from scf_pipeline.errors import StageError
 
 SCHEDULE = Schedule(
     steps=10, learning_rate=0.1, warmup_steps=3, weight_decay=0.1, checkpoint_every=4, judge_every=5
@@ -187,3 +189,23 @@ def test_gradients_of_several_losses_add_up(tmp_path):
         history = fit(point, at, schedule, checkpoint=tmp_path / f"{number}.pt")
         seen.append((point.x.item(), history.losses))
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("is_archive", [True, False], ids=["archive", "bare pickle"])
+def test_a_checkpoint_that_is_a_pickle_is_refused_and_never_run(tmp_path, trap, is_archive):
+    file = tmp_path / "cut.pt"
+    if is_archive:
+        torch.save(trap, file)
+    else:
+        file.write_bytes(pickle.dumps(trap, protocol=2))
+    module = build()
+    with pytest.raises(StageError, match="must be as it was saved, but is not") as caught:
+        fit(module, losses(module), SCHEDULE, checkpoint=file)
+    assert caught.value.where == str(file)
+    assert not trap.is_sprung
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    torch.save({"weights": {}}, tmp_path / "cut.pt")
+    with pytest.raises(StageError, match="must be as it was saved"):
+        fit(module := build(), losses(module), SCHEDULE, checkpoint=tmp_path / "cut.pt")

@@ -2,17 +2,19 @@
 
 import json
 import sys
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners import _checkpoint, blip2
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.errors import CaptionerError
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
+from scf_pipeline.stages.caption import _Fitting
 
 GREEDY = Decoding(num_beams=1, min_new_tokens=2, max_new_tokens=8)
 BEAMS = Decoding(num_beams=3, min_new_tokens=2, max_new_tokens=8)
@@ -61,6 +63,71 @@ def test_a_batch_of_one_and_of_many_give_the_same_captions(parts, pictures, deco
     assert [c.mean_log_probability for c in together] == pytest.approx(
         [c.mean_log_probability for c in alone], abs=1e-4
     )
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, BEAMS, SAMPLED], ids=["greedy", "beams", "sampled"])
+def test_halves_of_a_batch_give_the_same_captions_on_a_cpu(parts, pictures, decoding):
+    seeds, speaker = list(range(20)), captioner(parts, decoding)
+    fitting = _Fitting(Cramped(speaker, 3), 16, name="cramped")
+    halves = fitting.caption(pictures * 4, seeds)
+    whole = speaker.caption(pictures * 4, seeds)
+    assert fitting.cuts == [8, 4, 2]
+    assert texts(halves) == texts(whole)
+    assert [c.num_tokens for c in halves] == [c.num_tokens for c in whole]
+    assert [c.mean_log_probability for c in halves] == pytest.approx(
+        [c.mean_log_probability for c in whole], abs=1e-4
+    )
+
+
+class Cramped:
+    """A captioner with memory for so many pictures at a time."""
+
+    def __init__(self, speaker, fits):
+        self.speaker, self.fits = speaker, fits
+
+    def caption(self, pictures, seeds, *, insist=False):
+        captions = self.speaker.caption(pictures, seeds, insist=insist)
+        if len(pictures) > self.fits:
+            raise MemoryError
+        return captions
+
+
+CPU_IS_FULL = (
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 9223372036854775 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total"),
+        RuntimeError(CPU_IS_FULL),
+        MemoryError("Unable to allocate 2 GiB for an array"),
+    ],
+    ids=["gpu", "cpu", "numpy"],
+)
+def test_memory_that_does_not_suffice_is_said_so_that_the_stage_understands(
+    parts, pictures, monkeypatch, error
+):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(parts[0], "generate", fail)
+    with pytest.raises(MemoryError, match="allocate"):
+        captioner(parts, GREEDY).caption(pictures, range(5))
+
+
+def test_torch_says_what_is_taken_for_a_lack_of_memory_on_a_cpu(parts, pictures, monkeypatch):
+    monkeypatch.setattr(parts[0], "generate", lambda **_: torch.empty(2**56))
+    with pytest.raises(MemoryError, match="can't allocate memory"):
+        captioner(parts, GREEDY).caption(pictures, range(5))
+
+
+def test_another_error_of_torch_is_no_lack_of_memory(parts, pictures, monkeypatch):
+    monkeypatch.setattr(parts[0], "generate", lambda **_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        captioner(parts, GREEDY).caption(pictures, range(5))
 
 
 def test_two_pictures_give_different_logits(parts, pictures):
@@ -182,8 +249,44 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused(folder):
     weights = load_file(folder / "model.safetensors")
     del weights["language_projection.bias"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CaptionerError, match=r"lacks 1, first 'language_projection\.bias'"):
+    with pytest.raises(CaptionerError, match=r"lacks 'language_projection\.bias'"):
         blip2.load(blip2.resolve(str(folder)))
+
+
+def test_a_weight_that_is_no_number_is_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["language_projection.bias"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CaptionerError, match=r"'language_projection\.bias' holds NaN or"):
+        blip2.load(blip2.resolve(str(folder)))
+
+
+def test_a_tokenizer_that_knows_more_words_than_the_model_is_refused(parts, folder):
+    larger = learn_opt_tokenizer([*TEXTS, "a very different sentence about zebras\n"])
+    larger.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    larger.save_pretrained(folder)
+    with pytest.raises(CaptionerError, match=f"must know at most the .* but knows {len(larger)}"):
+        blip2.load(blip2.resolve(str(folder)))
+
+
+@pytest.mark.parametrize("is_named", [False, True], ids=["beside", "named by settings"])
+def test_code_in_a_checkpoint_is_never_run(folder, trap, monkeypatch, is_named):
+    """Not even where the check before is passed by, and a user says yes to whatever is asked."""
+    for name in ("modeling.py", "custom_generate/generate.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(trap.source)
+    torch.save(trap, folder / "pytorch_model.bin")
+    if is_named:
+        names = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoImageProcessor")
+        auto_map = dict.fromkeys(names, "modeling.Evil") | {"AutoTokenizer": ["modeling.Evil"] * 2}
+        for name in ("config", "processor_config", "tokenizer_config"):
+            edit(folder / f"{name}.json", auto_map=auto_map)
+        edit(folder / "tokenizer_config.json", tokenizer_class="Evil")
+        monkeypatch.setattr(_checkpoint, "check_folder", str)
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    with suppress(CaptionerError) if is_named else nullcontext():
+        blip2.load(blip2.resolve(str(folder)))
+    assert not trap.is_sprung
 
 
 def test_captions_of_published_checkpoints_end_with_their_own_token(parts):

@@ -1,9 +1,14 @@
 import json
 import os
+import pickle
+import re
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from _thread import interrupt_main
@@ -12,7 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
@@ -382,6 +389,99 @@ def test_a_local_cluster_listens_on_loopback_only(ray_engine: Engine) -> None:
         pass
     with pytest.raises(ConnectionRefusedError):  # an address of this machine's, but another one
         socket.create_connection(("127.0.0.2", int(port)), timeout=5)
+
+
+def test_every_process_of_a_local_cluster_listens_on_loopback_or_nowhere(ray_engine) -> None:
+    from ray._private.worker import _global_node
+
+    heard: dict[str, set[str]] = {}
+    for name, (started,) in _global_node.all_processes.items():
+        process = psutil.Process(started.process.pid)
+        for one in (process, *process.children(recursive=True)):
+            places = [c.laddr.ip for c in one.net_connections("inet") if c.status == "LISTEN"]
+            heard.setdefault(name, set()).update(places)
+    assert "ray_client_server" not in heard
+    assert heard.pop("dashboard") == set()  # it gathers figures, and shows none
+    assert not _global_node.webui_url
+    assert set().union(*heard.values()) <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert heard["gcs_server"]
+
+
+def test_whoever_does_not_know_the_token_is_kept_out(ray_engine: Engine) -> None:
+    import ray
+
+    code = (
+        "import sys\n"
+        "from ray._raylet import GcsClient\n"
+        "print(len(GcsClient(address=sys.argv[1]).get_all_node_info(timeout=20)))\n"
+    )
+    address = ray.get_runtime_context().gcs_address
+    ours = {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")}
+    bare = {name: value for name, value in os.environ.items() if name not in ours}
+    guessed = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    for known, told in ((ours, "1\n"), ({"RAY_AUTH_MODE": "disabled"}, ""), (guessed, "")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, address],
+            env=bare | known,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.stdout == told
+        assert told or "Authentication token is missing or incorrect" in done.stderr
+
+
+def test_the_files_of_a_local_cluster_are_the_users_alone(ray_engine: Engine) -> None:
+    from ray._private.worker import _global_node
+
+    folder = Path(_global_node.get_temp_dir_path()).parent
+    assert Path(_global_node.plasma_store_socket_name).is_relative_to(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert folder.stat().st_uid == os.getuid()
+
+
+@pytest.mark.slow
+def test_the_files_of_a_local_cluster_go_with_its_process() -> None:
+    code = (
+        "import os\n"
+        "from scf_pipeline.engine import Resources, choose\n"
+        "choose(1).call(os.getpid, Resources())\n"
+        "print(*os.listdir(os.environ['RAY_TMPDIR']))\n"
+    )
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    place = Path(tempfile.mkdtemp(dir="/tmp"))  # pytest's own folders are too deep for sockets
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=bare | {"RAY_TMPDIR": str(place)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        assert re.fullmatch(r"scf-\w+\n", done.stdout)
+        assert list(place.iterdir()) == []
+    finally:
+        shutil.rmtree(place)
+
+
+def test_a_column_of_pickles_is_bytes_to_every_reader(
+    ray_engine: Engine, tmp_path: Path, trap
+) -> None:
+    """Ray Data registers a type with Arrow that unpickles whatever a file holds."""
+    name = {"ARROW:extension:name": "ray.data.arrow_pickled_object"}
+    schema = pa.schema([pa.field("face_id", pa.large_binary(), metadata=name)])
+    pickled = pickle.dumps(trap)
+    pq.write_table(pa.table([[pickled]], schema=schema), tmp_path / "forged.parquet")
+    for engine in (LocalEngine(), ray_engine):
+        found = engine.call(read_rows, ONE, file=tmp_path / "forged.parquet")
+        assert found == [{"face_id": pickled}]
+    assert not trap.is_sprung
+
+
+def read_rows(file: Path) -> list[dict[str, object]]:
+    return pq.read_table(file).to_pylist()
 
 
 @pytest.mark.slow

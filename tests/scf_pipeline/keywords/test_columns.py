@@ -1,5 +1,8 @@
 """Reducers keep what the search can tell apart, and let go of the rest."""
 
+import random
+import string
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -112,6 +115,23 @@ def test_a_dictionary_of_thousands_of_words_is_searched(tmp_path) -> None:
 def test_substrings_are_found_as_in_single_captions(captions) -> None:
     search = _Substrings(["ab", "bc", "abc", "k"])
     assert found(pa.array(captions), search) == [search(caption) for caption in captions]
+
+
+def test_words_that_no_regular_expression_holds_are_looked_for_in_pieces() -> None:
+    chance = random.Random(0)  # noqa: S311 - no secret
+    words = ["".join(chance.choices(string.ascii_lowercase, k=50)) for _ in range(19_000)]
+    reducer = SubstringReducer(_Substrings(words))
+    assert len(reducer.patterns) > 1
+    assert reducer.may_hit(pa.array([words[0], words[-1], "x"])).to_pylist() == [True, True, False]
+
+
+def test_pieces_of_a_regular_expression_find_what_the_whole_does(search, monkeypatch) -> None:
+    whole = Reducer(search)
+    monkeypatch.setattr(columns, "MAX_PATTERN_SIGNS", 3)
+    pieces = Reducer(search)
+    assert len(pieces.patterns) > len(whole.patterns) == 1
+    captions = pa.array([*HARD, *WORDS, *RUNS])
+    assert pieces.may_hit(captions) == whole.may_hit(captions)
 
 
 class _Substrings(columns.SubstringSearch):

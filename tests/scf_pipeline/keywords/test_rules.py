@@ -1,16 +1,19 @@
 """What entries stand for, and which entries are refused."""
 
 import pytest
+import yaml
+from dictionary_cases import HEAD, INCONSISTENT, READABLE, encoded
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scf_pipeline.errors import ConfigError
-from scf_pipeline.keywords.rules import MAX_PHRASES, plural, read
-
-HEAD = "keywords:\n  print:\n    - paper\n"
+from scf_pipeline.keywords.rules import plural, read
+from scf_pipeline.keywords.search import build
 
 
 def expand(folder, text):
     path = folder / "words.yaml"
-    path.write_text(text)
+    path.write_bytes(encoded(text))
     return read(path)[1]
 
 
@@ -81,88 +84,13 @@ def test_exclusions_and_boilerplate_are_no_keywords(tmp_path) -> None:
     assert rules.boilerplate == {("a", "photo", "of"), ("a", "print", "of")}
 
 
-BAD = {
-    "upper case": (f"{HEAD}    - Paper\n", "lower-case", ":4: keywords.print.1"),
-    "hyphen": (f"{HEAD}    - cell-phone\n", "lower-case", ":4: keywords.print.1"),
-    "underscore": (f"{HEAD}    - cell_phone\n", "lower-case", ":4: keywords.print.1"),
-    "punctuation": (f"{HEAD}    - paper.\n", "lower-case", ":4: keywords.print.1"),
-    "apostrophe": (f'{HEAD}    - "man\'s"\n', "lower-case", ":4: keywords.print.1"),
-    "not in normal form": (f"{HEAD}    - \uff50\n", "lower-case", ":4: keywords.print.1"),
-    "blank": (f"{HEAD}    - ' '\n", "must be words", ":4: keywords.print.1"),
-    "open bracket": (f"{HEAD}    - (a|b\n", "must be words", ":4: keywords.print.1"),
-    "empty choice": (f"{HEAD}    - (a| ) b\n", "must be words", ":4: keywords.print.1"),
-    "stray bar": (f"{HEAD}    - a | b\n", "must be words", ":4: keywords.print.1"),
-    "nested": (f"{HEAD}    - (a|(b|c))\n", "must be words", ":4: keywords.print.1"),
-    "only an option": (f"{HEAD}    - '[a]'\n", "must be words", ":4: keywords.print.1"),
-    "twice in a table": (f"{HEAD}    - paper\n", "words.yaml:3: ", ":4: keywords.print.1"),
-    "twice in an entry": (f"{HEAD}    - (a|a)\n", "words.yaml:4: ", ":4: keywords.print.1"),
-    "in two tables": (f"{HEAD}  mask: [paper]\n", "words.yaml:3: ", ":4: keywords.mask.0"),
-    "joined and apart": (
-        f"{HEAD}    - cell phone\n    - cellphone\n",
-        "words.yaml:4: ",
-        ":5: keywords.print.2",
-    ),
-    "keyword excluded": (f"{HEAD}exclusions: [paper]\n", "words.yaml:3: ", ":4: exclusions.0"),
-    "exclusion twice": (
-        f"{HEAD}exclusions:\n  - a b\n  - a b\n",
-        "words.yaml:5: ",
-        ":6: exclusions.1",
-    ),
-    "forms of nothing": (f"{HEAD}forms:\n  papr: [x]\n", "'papr' does not", ":5: forms.papr"),
-    "form of two words": (
-        f"{HEAD}    - card\nforms:\n  paper: [x]\n  card: [x]\n",
-        "'x' is of 'paper' too",
-        ":7: forms.card.0",
-    ),
-    "form that is a word": (
-        f"{HEAD}    - card\nforms:\n  paper: [card]\n",
-        "'card' is of 'card' too",
-        ":6: forms.paper.0",
-    ),
-    "form in upper case": (f"{HEAD}forms:\n  paper: [X]\n", "lower-case", ":5: forms.paper.0"),
-    "negation that is a word": (
-        f"{HEAD}negation: {{words: [paper]}}\n",
-        "'paper' is",
-        ":4: negation.words.0",
-    ),
-    "negation of two words": (
-        f"{HEAD}negation: {{words: [no more]}}\n",
-        "lower-case",
-        ":4: negation.words.0",
-    ),
-    "alias without a table": (
-        f"{HEAD}aliases:\n  - {{fine_type: x, species: mask, accepts: [print]}}\n",
-        "mask has none",
-        ":5: aliases.0",
-    ),
-    "rules for words in a substring file": (
-        f"match: substring\n{HEAD}exclusions: [x]\n",
-        "`exclusions` must be absent",
-        ":5: exclusions",
-    ),
-    "too many choices": (
-        f"{HEAD}    - " + "(a|b|c|d|e|f|g|h) " * 6 + "\n",
-        f"at most {MAX_PHRASES}",
-        ":4: keywords.print.1",
-    ),
-    "too many spellings": (
-        f"{HEAD}    - a a a a a a\nforms: {{a: [{', '.join(f'b c{n}' for n in range(9))}]}}\n",
-        f"at most {MAX_PHRASES}",
-        ":4: keywords.print.1",
-    ),
-    "too many phrases": (
-        "keywords:\n  print:\n"
-        + "".join(
-            f"    - ({'|'.join(f'{letter}{n}' for n in range(30))}) a\n" for letter in "bcdefg"
-        )
-        + "".join(f"    - x{n} [{'|'.join(f'y{m}' for m in range(45))}] z\n" for n in range(450)),
-        f"at most {MAX_PHRASES}",
-        "keywords.print",
-    ),
-}
+@pytest.mark.parametrize(("content", "keywords"), READABLE.values(), ids=READABLE)
+def test_a_good_file_stands_for_its_keywords(content, keywords, tmp_path) -> None:
+    found = [(str(keyword.species), keyword.text) for keyword in expand(tmp_path, content).keywords]
+    assert found == [(species, text) for species, texts in keywords.items() for text in texts]
 
 
-@pytest.mark.parametrize(("text", "what", "where"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("text", "what", "where"), INCONSISTENT.values(), ids=INCONSISTENT)
 def test_a_bad_entry_is_refused_with_what_and_where(text, what, where, tmp_path) -> None:
     with pytest.raises(ConfigError) as caught:
         expand(tmp_path, text)
@@ -170,6 +98,58 @@ def test_a_bad_entry_is_refused_with_what_and_where(text, what, where, tmp_path)
     assert where in caught.value.where
     assert str(tmp_path / "words.yaml") in caught.value.where
     assert caught.value.fix
+
+
+WORD = st.sampled_from([*"abcdefgh", "ss", "by", "glass", "tv", "isn", "n95", "old", "ed"])
+CHOICES = st.lists(
+    st.lists(WORD, min_size=1, max_size=2).map(" ".join), min_size=1, max_size=3, unique=True
+)
+PART = WORD | CHOICES.map(lambda c: f"({'|'.join(c)})") | CHOICES.map(lambda c: f"[{'|'.join(c)}]")
+ENTRIES = st.lists(st.lists(PART, min_size=1, max_size=4).map(" ".join), min_size=1, max_size=3)
+TABLES = st.dictionaries(st.sampled_from(["print", "mask"]), ENTRIES, max_size=2)
+DATA = st.fixed_dictionaries(
+    {"keywords": TABLES.map(lambda tables: {"replay": ["a first"]} | tables)},
+    optional={
+        "boilerplate": ENTRIES,
+        "exclusions": ENTRIES,
+        "forms": st.just({"a": ["the", "one of"], "first": ["firsts", "1st"]}),
+        "negation": st.just({"words": ["not", "isn't"], "window": 2}),
+    },
+)
+
+
+@given(DATA)
+def test_any_entries_are_refused_or_every_keyword_is_found_in_itself(
+    tmp_path_factory, data
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    try:
+        file, rules = read(path)
+    except ConfigError as error:
+        assert error.where.startswith(f"{path}:")  # noqa: PT017 - most are refused
+        return
+    find = build(file, rules)
+    for number, keyword in enumerate(rules.keywords):
+        assert find(f"x, {keyword.text}") == [number]
+        assert find(f"x, not {keyword.text}") == ([] if file.negation else [number])
+    for phrase, number in rules.phrases.items():
+        assert find(f"x, {' '.join(phrase)}") == ([] if number is None else [number])
+
+
+@given(DATA, st.booleans(), st.booleans())
+def test_neither_the_style_of_yaml_nor_the_order_of_its_keys_matters(
+    tmp_path_factory, data, flow, by_name
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "styled.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    try:
+        plain = read(path)
+    except ConfigError:
+        return
+    turned = dict(sorted(data.items(), reverse=not by_name))
+    path.write_text(yaml.safe_dump(turned, default_flow_style=flow, sort_keys=False, width=20))
+    assert read(path) == plain
 
 
 def test_the_nearest_word_is_offered_for_forms_of_nothing(tmp_path) -> None:

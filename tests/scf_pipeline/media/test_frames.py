@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scf_pipeline.errors import StageError
 from scf_pipeline.media.frames import (
     FramePreset,
     MediaError,
@@ -71,6 +72,8 @@ def test_a_decoders_failure_becomes_unreadable_and_keeps_its_cause(kind: type[Ex
     assert isinstance(caught.value.__cause__, kind)
 
 
-def test_a_missing_library_is_not_blamed_on_the_file() -> None:
+def test_a_missing_library_and_a_failing_machine_are_not_blamed_on_the_file() -> None:
     with pytest.raises(ImportError), unreadable_if_it_fails():
         raise ImportError("no such library")
+    with pytest.raises(StageError), unreadable_if_it_fails():
+        raise StageError("no process", where="here", fix="Wait.")

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -82,6 +83,11 @@ def test_an_unknown_orientation_leaves_the_picture_as_it_is(
 def test_a_broken_tag_leaves_the_picture_as_it_is(tmp_path: Path, tags: bytes) -> None:
     Image.fromarray(UPRIGHT).save(tmp_path / "a.png", exif=tags)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), UPRIGHT)
+
+
+def test_sixteen_bits_of_a_pgm_keep_their_upper_eight(tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(b"P5 2 1 65535\n\x12\x34\xff\xff")
+    assert read_picture(tmp_path / "a.ppm").tolist() == [[[0x12] * 3, [0xFF] * 3]]
 
 
 def test_sixteen_bits_keep_their_upper_eight(tmp_path: Path) -> None:
@@ -169,6 +175,15 @@ def test_a_bomb_is_refused_by_its_declared_size(tmp_path: Path, size: tuple[int,
     (tmp_path / "a.png").write_bytes(bomb(*size))
     with pytest.raises((MediaError, Image.DecompressionBombWarning, Image.DecompressionBombError)):
         read_picture(tmp_path / "a.png")
+
+
+def test_a_file_far_longer_than_its_pixels_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P6 #")  # and a comment that does not end
+    most = 8 * 99 + 16 * 2**20
+    os.truncate(path, most + 1)
+    with pytest.raises(MediaError, match=f"at most {most:,} bytes, but takes {most + 1:,}"):
+        read_picture(path, 99)
 
 
 def test_the_pixel_limit_is_the_callers(tmp_path: Path) -> None:

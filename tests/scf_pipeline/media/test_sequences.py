@@ -83,11 +83,67 @@ def test_a_file_without_frames_has_no_frame(tmp_path: Path, name: str) -> None:
     assert caught.value.reject is Reject.NO_FRAME
 
 
+def test_a_frame_without_its_array_is_told(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "a.hdf5", {})
+    with h5py.File(path, "a") as file:
+        file.create_group("Frame_0")
+    with pytest.raises(MediaError, match="must hold 'array', but does not"):
+        list(read_hdf5(path, FramePreset.ALL, LIMIT))
+
+
 def test_a_frame_that_is_no_group_is_passed_over(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "a.hdf5", {"Frame_1": shade(1)})
     with h5py.File(path, "a") as file:
         file["Frame_0"] = 5
     assert numbers(path, FramePreset.ALL) == [(1, 1)]
+
+
+def elsewhere(way: str, path: Path) -> Path:
+    """Write a file whose frame 0 lies in another one, and whose frame 1 is its own."""
+    write_hdf5(path.with_name("other.hdf5"), {"Frame_0": shade(7)})
+    shade(7).tofile(path.with_name("other.raw"))
+    with h5py.File(write_hdf5(path, {"Frame_1": shade(1), "spare": shade(7)}), "a") as file:
+        if way == "link to an array":
+            file.create_group("Frame_0")["array"] = h5py.ExternalLink("other.hdf5", "Frame_0/array")
+        elif way == "link to a group":
+            file["Frame_0"] = h5py.ExternalLink("other.hdf5", "Frame_0")
+        elif way == "soft link over another":
+            file["door"] = h5py.ExternalLink("other.hdf5", "/")
+            file["Frame_0"] = h5py.SoftLink("/door/Frame_0")
+        elif way == "virtual array":
+            layout = h5py.VirtualLayout((3, 4, 4), np.uint8)
+            layout[:] = h5py.VirtualSource("other.hdf5", "Frame_0/array", (3, 4, 4))
+            file.create_group("Frame_0").create_virtual_dataset("array", layout)
+        else:
+            storage = [(str(path.with_name("other.raw")), 0, 48)]
+            file.create_dataset("Frame_0/array", (3, 4, 4), np.uint8, external=storage)
+    return path
+
+
+WAYS = ["link to an array", "link to a group", "soft link over another", "virtual array", "storage"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_other_file_is_shown(tmp_path: Path, way: str) -> None:
+    path = elsewhere(way, tmp_path / "a.hdf5")
+    with h5py.File(path) as file:
+        assert (file["Frame_0/array"][()] == 7).all(), "HDF5 itself follows"
+    assert numbers(path, FramePreset.ALL) == [(1, 1)]
+    with h5py.File(path, "a") as file:
+        del file["Frame_1"]
+    with pytest.raises(MediaError, match="must lie in its file, but") as caught:
+        list(read_hdf5(path, FramePreset.ALL, LIMIT))
+    assert caught.value.reject is Reject.NO_FRAME
+
+
+@pytest.mark.parametrize("digits", ["2147483648", "1" + 12 * "0", 5000 * "1"])
+def test_numbers_that_no_table_holds_are_passed_over(tmp_path: Path, digits: str) -> None:
+    path = write_hdf5(tmp_path / "a.hdf5", {f"Frame_{digits}": shade(1), "Frame_2": shade(2)})
+    assert numbers(path, FramePreset.ALL) == [(2, 2)]
+    if len(digits) < 200:  # longer names are no file's
+        folder = write_pictures(tmp_path / "unit", "2.png")
+        (folder / "2.png").rename(folder / f"{digits}.png")
+        assert numbered(folder, {".png"}) == {}
 
 
 def write_pictures(folder: Path, *names: str) -> Path:

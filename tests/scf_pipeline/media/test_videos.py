@@ -158,6 +158,27 @@ def test_a_video_without_a_frame_says_so(preset: FramePreset, tmp_path: Path) ->
     assert caught.value.reject is Reject.NO_FRAME
 
 
+def test_a_cover_beside_sound_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as target:
+        art = target.add_stream("mjpeg", rate=1)
+        art.width, art.height, art.pix_fmt = 64, 48, "yuvj420p"
+        art.disposition = av.stream.Disposition.attached_pic
+        target.mux(art.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+        target.mux(art.encode())
+    with pytest.raises(MediaError, match="but decodes to none") as caught:
+        read(path, FramePreset.ALL)
+    assert caught.value.reject is Reject.NO_FRAME
+
+
+def test_an_unknown_codec_is_told(write_video: WriteVideo) -> None:
+    path = write_video("clip.mp4", 2)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"none"))
+    with pytest.raises(MediaError, match="a codec that FFmpeg knows, but is not") as caught:
+        read(path, FramePreset.ALL)
+    assert caught.value.reject is Reject.UNREADABLE
+
+
 def test_frames_beyond_the_pixel_limit_are_refused(write_video: WriteVideo) -> None:
     path = write_video("clip.mp4", 2)
     with pytest.raises(MediaError, match="1 to 3,071 pixels, but is 64 x 48") as caught:

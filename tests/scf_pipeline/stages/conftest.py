@@ -17,12 +17,14 @@ from ifas_model.config import (
     PhaseConfig,
     TrainConfig,
 )
+from ifas_model.prompt import QUESTION
 from ifas_model.shards import SHARD_SCHEMA
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.settings import Settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
 SAID = ("This is a man with a sheet of paper", "This is a man with a beard")
+JUDGMENTS = ("No", "Yes")
 PARTS = (
     ("celeba_spoof", "train", 6),
     ("celeba_spoof", "test", 4),
@@ -46,8 +48,12 @@ def row(dataset, split, number):
         "image": {"bytes": buffer.getvalue(), "path": None},
         "label": label,
         "pai_species": None if label else "print",
-        "judgment": "Yes" if label else "No",
+        "native_label": "x",
+        "question": QUESTION,
+        "answer": f"{JUDGMENTS[label]}. {SAID[label]}",
+        "judgment": JUDGMENTS[label],
         "interpretation": SAID[label],
+        "captioner": "blip2@0",
         "keywords": [],
     }
 
@@ -106,7 +112,6 @@ def captioner(tmp_path_factory) -> Artifact:
     import torch
     from transformers import OPTConfig, OPTForCausalLM
 
-    from ifas_model.prompt import QUESTION
     from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 
     def write(folder):

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -6,6 +7,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pytest
+from upath import UPath
 
 from ifas_model.vocabulary import Label
 from scf_pipeline import captioners
@@ -13,11 +15,13 @@ from scf_pipeline.captioners import Backend, Caption, Model
 from scf_pipeline.captioners._pictures import encode_png
 from scf_pipeline.engine import Resources
 from scf_pipeline.engine.local import LocalEngine
+from scf_pipeline.errors import StageError
 from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA
 from scf_pipeline.settings import Settings, settings
 from scf_pipeline.stages import caption
 from scf_pipeline.stages.caption import CaptionConfig, caption_faces, seed_of
 from scf_pipeline.store import Artifact, ArtifactWriter
+from scf_pipeline.verify import verify
 
 MODEL = Model(backend="fake", location="nowhere", revision="r1")
 
@@ -45,6 +49,20 @@ class FakeCaptioner:
         return f"red {red} of seed {seed}" + (" at last" if insist else "")
 
 
+class CrampedCaptioner(FakeCaptioner):
+    """Has memory for so many pictures at a time."""
+
+    def __init__(self, fits, **stammers):
+        super().__init__(**stammers)
+        self.fits = fits
+
+    def caption(self, pictures, seeds, *, insist=False):
+        captions = super().caption(pictures, seeds, insist=insist)
+        if len(pictures) > self.fits:
+            raise MemoryError("no more")
+        return captions
+
+
 def face(number, label=Label.ATTACK, dataset="siw", reject=None):
     attack = label is Label.ATTACK
     pixels = np.full((4, 4, 3), number, dtype=np.uint8)
@@ -62,7 +80,7 @@ def face(number, label=Label.ATTACK, dataset="siw", reject=None):
         "box": [0, 0, 4, 4],
         "box_source": "whole_frame",
         "image": None if reject else encode_png(pixels),
-        "sha256": None,
+        "sha256": None if reject else "0" * 64,
         "reject": reject,
     }
 
@@ -118,6 +136,39 @@ def test_a_caption_that_stays_degenerate_is_rejected_and_its_text_is_kept():
     out = kernel(FakeCaptioner(stammers_twice=[3, 4])).to_pylist()
     rejected = {row["num_tokens"]: row["caption"] for row in out if row["reject"] == "degenerate"}
     assert rejected == {3: "", 4: "a man and a man and a man and a man"}
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_rest_of_the_part_with_it():
+    captioner = CrampedCaptioner(3)
+    out = kernel(captioner, batch_size=8)
+    assert [size for size, _ in captioner.calls] == [8, 4, 2, 2, 2, 2, 2]
+    assert out.equals(kernel(FakeCaptioner(), batch_size=8))
+    assert json.loads(out.schema.metadata[caption.HALVED.encode()]) == [4, 2]
+
+
+def test_a_second_try_that_does_not_fit_is_halved_as_well():
+    class Cramped(FakeCaptioner):
+        def caption(self, pictures, seeds, *, insist=False):
+            if insist and len(pictures) > 2:
+                raise MemoryError
+            return super().caption(pictures, seeds, insist=insist)
+
+    stammers = [1, 2, 4, 5, 7]
+    captioner = Cramped(stammers=stammers)
+    out = kernel(captioner, batch_size=10)
+    assert captioner.calls == [(10, False), (2, True), (2, True), (1, True)]
+    assert out.equals(kernel(FakeCaptioner(stammers=stammers), batch_size=10))
+
+
+def test_what_fits_says_nothing_of_memory():
+    assert kernel(CrampedCaptioner(8), batch_size=8).schema.metadata is None
+
+
+def test_a_picture_that_does_not_fit_alone_ends_the_stage():
+    with pytest.raises(StageError, match="one picture at a time, but does not: no more") as caught:
+        kernel(CrampedCaptioner(0), batch_size=4)
+    assert caught.value.where == "fake@r1"
+    assert "Take a worker with more memory" in caught.value.fix
 
 
 def test_a_part_without_wanted_faces_gives_an_empty_part():
@@ -187,6 +238,55 @@ def test_counts_balance_by_dataset(faces, speaker, tmp_path):
 def test_parts_are_one_to_one(faces, speaker, tmp_path):
     done = run(faces, tmp_path / "out")
     assert [part.read_all().num_rows for part in done.parts()] == [10, 4]
+
+
+def test_halves_are_noted_and_change_no_byte(faces, speaker, tmp_path, monkeypatch, caplog):
+    whole = run(faces, tmp_path / "whole", batch_size=8)
+    cramped = CrampedCaptioner(4, stammers_twice=[4])
+    monkeypatch.setattr(speaker, "caption", cramped.caption)
+    halved = run(faces, tmp_path / "halved", batch_size=8)
+    assert halved.identity == whole.identity
+    assert halved.notes == whole.notes | {caption.HALVED: {"part-00000.parquet": [4]}}
+    assert "memory did not suffice for the batches of 1 parts" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "halved").iterdir()) == [
+        "data",
+        "manifest.json",
+        "settings.json",
+    ]
+    assert verify(UPath(tmp_path / "halved")) == []
+
+
+def test_what_an_interrupted_run_noted_of_memory_is_kept(faces, speaker, tmp_path, monkeypatch):
+    class Interrupted(CrampedCaptioner):
+        def caption(self, pictures, seeds, *, insist=False):
+            if len(self.calls) == 3:
+                raise KeyboardInterrupt  # in the second part
+            return super().caption(pictures, seeds, insist=insist)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(speaker, "caption", Interrupted(5).caption)
+        with pytest.raises(KeyboardInterrupt):
+            run(faces, tmp_path / "out", batch_size=10)
+    assert (tmp_path / "out/remarks").is_dir()
+    resumed = run(faces, tmp_path / "out", batch_size=10)
+    assert resumed.notes[caption.HALVED] == {"part-00000.parquet": [5]}
+
+
+def test_a_part_that_was_written_meanwhile_is_not_captioned_again(faces, speaker, tmp_path):
+    class Forgetful(LocalEngine):
+        """Sends every part twice, as Ray does where a worker died before it told of a part."""
+
+        def map_parts(self, make_kernel, parts, *rest):
+            return super().map_parts(make_kernel, [part for part in parts for _ in "ab"], *rest)
+
+    caption.run(
+        CaptionConfig(),
+        faces=faces,
+        model=MODEL,
+        out=tmp_path / "out",
+        engine=Forgetful(),
+    )
+    assert [call for call in speaker.calls if not call[1]] == [(10, False), (4, False)]
 
 
 def test_an_interrupted_run_goes_on_with_the_missing_parts(faces, speaker, tmp_path):

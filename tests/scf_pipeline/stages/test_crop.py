@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
@@ -20,8 +22,10 @@ from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError, StageError
 from scf_pipeline.media import FramePreset
 from scf_pipeline.media.faces import Detector, PixelBox
+from scf_pipeline.media.frames import Picture
 from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA
 from scf_pipeline.settings import Settings
+from scf_pipeline.stages import crop as stage
 from scf_pipeline.stages.crop import CropConfig, crop_samples, make_kernel, run
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -154,6 +158,24 @@ def test_a_face_carries_its_sample_its_frame_and_its_hash(picture: Path) -> None
     assert face["reject"] is None
 
 
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/.\0"), min_size=1)
+
+
+@given(
+    st.lists(NAMES.map("print/{}.png".format), unique=True, max_size=4),
+    st.lists(st.integers(0, 2**31 - 1), unique=True, max_size=4).map(sorted),
+)
+def test_a_faces_id_is_its_own_and_leads_back_to_its_sample(names, numbers) -> None:
+    frames = [Picture(number, draw(0, 10, 10)) for number in numbers]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "read_frames", lambda *_, **__: iter(frames))
+        faces = crop(Path("nowhere"), *names)
+    assert len({face["face_id"] for face in faces}) == len(faces) == len(names) * len(frames)
+    for face in faces:
+        sample_id, _, number = face["face_id"].rpartition("#")
+        assert (sample_id, int(number)) == (face["sample_id"], face["frame"])
+
+
 def test_a_crop_is_the_square_of_the_source_without_loss(picture: Path) -> None:
     (face,) = crop(picture, "print/a.png", found=BOX, config=CropConfig(image_size=64, scale=1.6))
     np.testing.assert_array_equal(pixels(face), draw()[28:92, 38:102])
@@ -260,14 +282,22 @@ def test_a_sample_that_cannot_be_read_stays_as_one_row(picture: Path) -> None:
             assert face["label"] == "attack"
 
 
-def test_a_video_that_fails_after_good_frames_leaves_one_rejected_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from scf_pipeline.media import videos
+def test_a_video_that_fails_after_good_frames_leaves_one_rejected_row(tmp_path: Path) -> None:
+    import av
 
-    write_video(tmp_path / "a.mp4", 12)
-    monkeypatch.setattr(videos, "MAX_FRAMES", 8)
-    (face,) = crop(tmp_path, "a.mp4", config=CropConfig(frames=FramePreset.ALL))
+    with av.open(str(tmp_path / "a.avi"), "w") as target:
+        stream = target.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        for number, factor in enumerate([1, 1, 2]):  # the last frame is beyond the limit
+            jpeg = io.BytesIO()
+            Image.fromarray(draw(0, factor * WIDTH, factor * HEIGHT)).save(jpeg, "JPEG")
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            target.mux(packet)
+    config = CropConfig(frames=FramePreset.ALL, image_size=16)
+    assert len(crop(tmp_path, "a.avi", config=config)) == 3
+    config = CropConfig(frames=FramePreset.ALL, pixel_limit=WIDTH * HEIGHT)
+    (face,) = crop(tmp_path, "a.avi", config=config)
     assert (face["face_id"], face["reject"]) == ("image_folder/a#0", "unreadable")
 
 

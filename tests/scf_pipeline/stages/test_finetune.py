@@ -72,7 +72,7 @@ def row(number):
         "frame": 0,
         "box": [0, 0, 16, 16],
         "box_source": "whole_frame",
-        "sha256": None,
+        "sha256": "0",
         "caption": list(COLOURS)[kind],
         "num_tokens": 5,
         "mean_log_probability": -1.0,
@@ -328,7 +328,22 @@ def test_what_is_balanced_is_drawn_evenly(faces, model, tmp_path, monkeypatch, g
 
 def test_captions_of_other_faces_are_refused(faces, model, tmp_path):
     captions = write(tmp_path / "captions", "filter", FILTER_SCHEMA, [row(n) for n in (0, 60, 61)])
-    with pytest.raises(ArtifactError, match="but 2 do not"):
+    with pytest.raises(ArtifactError, match="there are 1 such faces"):
+        run(tmp_path / "out", faces, captions, model)
+
+
+def test_a_face_with_two_captions_is_refused(faces, model, tmp_path):
+    some = [[row(n) for n in numbers] for numbers in ((0, 1), (1, 2, 3))]
+    captions = write(tmp_path / "captions", "filter", FILTER_SCHEMA, *some)
+    with pytest.raises(ArtifactError, match="but 1 captions are of a face that has another"):
+        run(tmp_path / "out", faces, captions, model)
+
+
+def test_a_face_that_is_there_twice_is_refused(model, tmp_path):
+    parts = [[face(n) for n in numbers] for numbers in ((0, 1), (1, 2))]
+    faces = write(tmp_path / "faces", "crop", FACE_SCHEMA, *parts)
+    captions = write(tmp_path / "captions", "filter", FILTER_SCHEMA, [row(n) for n in (0, 1, 2)])
+    with pytest.raises(ArtifactError, match="but there are 4 such faces"):
         run(tmp_path / "out", faces, captions, model)
 
 

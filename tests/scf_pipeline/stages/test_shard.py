@@ -382,6 +382,61 @@ def test_captions_of_other_faces_are_refused(curated: Curated, tmp_path: Path) -
     assert not (tmp_path / "shards").exists()
 
 
+def rewrite(folder: Path, number: int, act: Callable[[pa.Table], pa.Table]) -> Artifact:
+    """Change a part of a sealed artifact, and let its manifest tell of it as it is now."""
+    file = folder / f"data/part-{number:05d}.parquet"
+    pq.write_table(act(pq.read_table(file)), file)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"] = hash_files(UPath(folder))
+    del manifest["seal"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return Artifact.open(folder)
+
+
+def without_the_first(table: pa.Table) -> pa.Table:
+    return table.slice(1)
+
+
+def of_a_stranger(table: pa.Table) -> pa.Table:
+    ids = ["siw/stranger#0", *table["face_id"].to_pylist()[1:]]
+    return table.set_column(0, table.schema.field("face_id"), pa.array(ids))
+
+
+@pytest.mark.parametrize(
+    ("act", "problem"),
+    [(without_the_first, "has none"), (of_a_stranger, "'siw/stranger#0' is no such face")],
+)
+def test_captions_are_of_each_face_of_their_label_and_of_no_other(
+    act: Callable, problem: str, tmp_path: Path
+) -> None:
+    made = curate(tmp_path, range(12), part=6)
+    bad = rewrite(tmp_path / "attack", 1, act)
+    captions = (bad, made.captions[1])
+    with pytest.raises(StageError, match="must be of the attack faces of their part") as caught:
+        run(CONFIG, faces=made.faces, captions=captions, out=tmp_path / "out", engine=LocalEngine())
+    assert problem in caught.value.what
+    assert caught.value.where == str(tmp_path / "attack/data/part-00001.parquet")
+
+
+def test_captions_with_other_parts_than_their_faces_are_refused(tmp_path: Path) -> None:
+    made = curate(tmp_path, range(12), part=6)
+    file = tmp_path / "attack/data/part-00001.parquet"
+    file.rename(file.with_name("part-00002.parquet"))
+    bad = rewrite(tmp_path / "attack", 2, lambda table: table)
+    captions = (bad, made.captions[1])
+    with pytest.raises(StageError, match="must have the 2 parts of their faces") as caught:
+        run(CONFIG, faces=made.faces, captions=captions, out=tmp_path / "out", engine=LocalEngine())
+    assert caught.value.where == str(tmp_path / "attack")
+
+
+def test_a_face_in_two_parts_is_refused_by_name(tmp_path: Path) -> None:
+    faces = write_faces(UPath(tmp_path / "faces"), [[face(1), face(2)], [face(3), face(1)]])
+    captions = [write_captions(UPath(tmp_path / "all"), faces, None)]
+    with pytest.raises(StageError, match="must be there once, but 'siw/s001#1'") as caught:
+        run(CONFIG, faces=faces, captions=captions, out=tmp_path / "out", engine=LocalEngine())
+    assert caught.value.where == str(tmp_path / "faces")
+
+
 def test_no_caption_artifact_at_all_is_refused(curated: Curated, tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no face has a caption"):
         write(replace(curated, captions=()), UPath(tmp_path / "shards"))
