@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return what to run, how much of it and how often."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
-    for name, default in (("workers", 2), ("rounds", 5), ("parts", 28), ("pictures", 6)):
+    for name, default in (("workers", 2), ("rounds", 5), ("parts", 48), ("pictures", 6)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args(arguments)
 
@@ -118,9 +118,9 @@ def crop_task(samples: Artifact, faces: Path) -> Task:
 
 
 def caption_task(samples: Artifact, faces: Path) -> Task:
-    """Return the work of `scf caption`: parts of about as much work as those of crop."""
-    sizes = Blip2Sizes(dim=256, heads=8, vision_layers=8, qformer_layers=4, language_layers=6)
-    model, processor = build_blip2(learn_opt_tokenizer([SENTENCE]), sizes, seed=0)
+    """Return the work of `scf caption` with a captioner of the miniature's sizes."""
+    tokenizer = learn_opt_tokenizer([SENTENCE])
+    model, processor = build_blip2(tokenizer, Blip2Sizes(), seed=0)
     folder = faces.with_name("captioner")
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
