@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 MAX_BYTES = 64 * 2**20
 """Largest file that is read; the manifest of a hundred thousand files takes a quarter of it."""
@@ -11,8 +16,10 @@ MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 64
 """Deepest nesting that is read; the project's own files nest ten deep."""
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
-def read(file: Any, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - a Path or a UPath; plain data
+
+def read(file: Path | UPath, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - plain data
     """Return the plain data of a JSON file, on this disk or elsewhere.
 
     Raises:
@@ -22,7 +29,7 @@ def read(file: Any, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - a P
     return parse(read_bytes(file, max_bytes=max_bytes))
 
 
-def read_bytes(file: Any, *, max_bytes: int = MAX_BYTES) -> bytes:  # noqa: ANN401 - a Path or a UPath
+def read_bytes(file: Path | UPath, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the content of a file that is not too large.
 
     Raises:
@@ -30,7 +37,7 @@ def read_bytes(file: Any, *, max_bytes: int = MAX_BYTES) -> bytes:  # noqa: ANN4
         OSError: If the file cannot be read.
     """
     with file.open("rb") as stream:
-        raw = stream.read(max_bytes + 1)
+        raw: bytes = stream.read(max_bytes + 1)
     if len(raw) > max_bytes:
         raise ValueError(f"it must hold at most {max_bytes} bytes, but holds more")
     return bytes(raw)
@@ -40,13 +47,16 @@ def parse(raw: bytes) -> Any:  # noqa: ANN401 - plain data
     """Return the plain data of a JSON text.
 
     Raises:
-        ValueError: If it is none, holds a number of thousands of digits, or is deeper than
-            `MAX_DEPTH`.
+        ValueError: If it is none, holds a number of thousands of digits or text that cannot be
+            written, or is deeper than `MAX_DEPTH`.
     """
+    text = raw.decode("utf-8")
     try:
-        data = json.loads(raw)
+        data = json.loads(text)
     except RecursionError as error:
         raise _too_deep() from error
+    if _SURROGATE.search(text):  # which may be one half of a character, without the other
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
     level = [data]
     for _ in range(MAX_DEPTH):
         level = [below for one in level for below in _below(one)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ifas_model import json_data
 from ifas_model.errors import ShardError
 from ifas_model.vocabulary import Label, Split
 
@@ -143,9 +144,7 @@ def _refuse_edits(folder: Path, files: Sequence[Path]) -> None:
     if not manifest.is_file():
         return
     try:
-        sizes = {
-            name: one["bytes"] for name, one in json.loads(manifest.read_bytes())["files"].items()
-        }
+        sizes = {name: one["bytes"] for name, one in json_data.read(manifest)["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise ShardError(
             f"manifest.json must be as `scf shard` wrote it, but is damaged: {error!r}.",
@@ -227,7 +226,7 @@ def _refuse_other_labels(schema: pa.Schema, file: Path) -> None:
         return
     names = [label.value for label in LABEL_CODES]
     try:
-        found = json.loads(text)["info"]["features"]["label"].get("names", names)
+        found = json_data.parse(text)["info"]["features"]["label"].get("names", names)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         found = "damaged"
     if found != names:

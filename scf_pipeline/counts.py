@@ -158,13 +158,12 @@ def _count_file(file: UPath) -> Counter[tuple[str, str | None]]:
             parquet = pq.ParquetFile(stream)
             names = [n for n in ("dataset", "reject") if n in parquet.schema_arrow.names]
             table: pa.Table = parquet.read(columns=names)
-            size = parquet.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(
             f"A part must be a readable Parquet file, but is not: {str(error).rstrip('.')}.",
             where=str(file),
             fix="Delete the file and rerun the stage; the other parts are kept.",
         ) from error
-    datasets = table["dataset"].to_pylist() if "dataset" in names else [""] * size
-    rejects = table["reject"].to_pylist() if "reject" in names else [None] * size
-    return Counter(zip(datasets, rejects, strict=True))
+    rows = table.group_by(names).aggregate([([], "count_all")]).to_pylist()
+    counts = {(row.get("dataset", ""), row.get("reject")): row["count_all"] for row in rows}
+    return +Counter(counts)  # without zeros, as an empty table has

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -105,6 +106,14 @@ def _none() -> Hashes:
     return np.zeros(0, np.uint64)
 
 
+def _distinct(hashes: Hashes) -> Hashes:
+    """Return the distinct values, sorted: as `np.unique`, in a fifth of its time."""
+    ordered = np.sort(hashes)
+    is_new = np.ones(len(ordered), bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_new]
+
+
 @dataclass(slots=True)
 class Tally:
     """Mergeable counts of one group of captions."""
@@ -126,8 +135,8 @@ class Tally:
         return Tally(
             min(self.order, other.order),
             self.counts + other.counts,
-            np.union1d(self.words, other.words),
-            np.union1d(self.pairs, other.pairs),
+            _distinct(np.concatenate([self.words, other.words])),
+            _distinct(np.concatenate([self.pairs, other.pairs])),
         )
 
 
@@ -266,19 +275,20 @@ def _tally_part(
         "degenerate": pc.invert(live),
     }
     kinds = pc.coalesce(table["pai_species"], table["label"])
-    flagged = pa.table({"caption": table["caption"], **flags})
+    spoken = _hash_words(pc.if_else(live, table["caption"], pa.scalar(None, pa.string())))
+    masks = {name: flag.to_numpy(zero_copy_only=False) for name, flag in flags.items()}
     return {
-        group: _tally(number, flagged.filter(mask))
-        for group, mask in _groups(table["captioner"], table["dataset"], kinds)
+        group: _tally(number, rows, masks, spoken)
+        for group, rows in _groups(table["captioner"], table["dataset"], kinds)
     }
 
 
-def _groups(*columns: pa.ChunkedArray) -> Iterator[tuple[Group, pa.BooleanArray]]:
+def _groups(*columns: pa.ChunkedArray) -> Iterator[tuple[Group, NDArray[np.intp]]]:
     """Yield each combination of values, and which rows have it."""
     keys = pa.table(list(columns), names=["captioner", "dataset", "kind"])
     for group in keys.group_by(keys.column_names).aggregate([]).to_pylist():
         same = [pc.equal(keys[name], value) for name, value in group.items()]
-        yield tuple(group.values()), reduce(pc.and_, same)
+        yield tuple(group.values()), np.flatnonzero(reduce(pc.and_, same).to_numpy())
 
 
 def _held_out(table: pa.Table, fraction: float) -> pa.BooleanArray:
@@ -291,18 +301,38 @@ def _held_out(table: pa.Table, fraction: float) -> pa.BooleanArray:
     return pa.array([known[pair] for pair in names], pa.bool_())
 
 
-def _tally(number: int, table: pa.Table) -> Tally:
-    """Count the captions of one group."""
-    spoken = pc.utf8_lower(table.filter(table["live"])["caption"].combine_chunks())
-    words = pc.utf8_split_whitespace(spoken)
+class _Words(NamedTuple):
+    """The words of all captions, one after the other."""
+
+    hashes: Hashes
+    """Hash of each word."""
+
+    first: NDArray[np.int32]
+    """Number of each caption's first word, and the number of all words."""
+
+
+def _hash_words(captions: pa.ChunkedArray) -> _Words:
+    """Split captions into words; a null has none."""
+    words = pc.utf8_split_whitespace(pc.utf8_lower(captions.combine_chunks()))
     encoded = words.flatten().dictionary_encode()
     distinct = np.array([_hash(word) for word in encoded.dictionary.to_pylist()], np.uint64)
-    hashes = distinct[encoded.indices.to_numpy()]
-    row = np.repeat(np.arange(len(words)), pc.list_value_length(words).to_numpy())
-    pairs = (hashes[:-1] * _MIX + hashes[1:])[row[:-1] == row[1:]]
-    counts = {name: pc.sum(table[name]).as_py() or 0 for name in table.column_names[1:]}
-    sizes = {"rows": len(table), "words": len(hashes), "pairs": len(pairs)}
-    return Tally(number, Counter(counts | sizes), np.unique(distinct), np.unique(pairs))
+    first = words.offsets.to_numpy()
+    return _Words(distinct[encoded.indices.to_numpy()], first - first[0])
+
+
+def _tally(
+    number: int, rows: NDArray[np.intp], flags: Mapping[str, NDArray[np.bool_]], words: _Words
+) -> Tally:
+    """Count the captions of one group."""
+    start = words.first[rows]
+    size = words.first[rows + 1] - start
+    ends = np.cumsum(size)
+    hashes = words.hashes[np.arange(size.sum()) + np.repeat(start - (ends - size), size)]
+    crossing = ends[(ends > 0) & (ends < len(hashes))] - 1
+    pairs = np.delete(hashes[:-1] * _MIX + hashes[1:], crossing)
+    counts = {name: int(np.count_nonzero(flag[rows])) for name, flag in flags.items()}
+    sizes = {"rows": len(rows), "words": len(hashes), "pairs": len(pairs)}
+    return Tally(number, Counter(counts | sizes), _distinct(hashes), _distinct(pairs))
 
 
 def _hash(word: str) -> int:

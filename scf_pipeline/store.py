@@ -12,6 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -83,7 +84,8 @@ class FilePart:
         """
         table = self.read_all(None if columns is None else list({*columns, REJECT}))
         if REJECT in table.column_names:
-            table = table.filter(pc.is_null(table[REJECT]))
+            is_live = pc.is_null(table[REJECT])
+            table = table if pc.all(is_live).as_py() else table.filter(is_live)  # which copies all
         return table if columns is None else table.select(list(columns))
 
     def read_all(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -344,7 +346,7 @@ class ArtifactWriter:
     def remarks(self) -> dict[str, Any]:
         """Return what was remarked, by the part's file name; `seal` removes it."""
         return {
-            file.name.removesuffix(".json"): json.loads(reach.read(file))
+            file.name.removesuffix(".json"): reach.read_json(file)
             for file in reach.inside(self.path / REMARKS)
             if file.name.endswith(".json")
         }
@@ -528,7 +530,8 @@ def _private_folder() -> Path:
     """
     user = os.getuid() if hasattr(os, "getuid") else 0  # elsewhere the whole place is the user's
     folder = Path(tempfile.gettempdir()) / f"scf-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:
         raise ArtifactError(

@@ -54,13 +54,24 @@ class Caption:
 class Captioner(Protocol):
     """A loaded captioner. One instance lives in each worker."""
 
+    def prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bring a picture to the size that the model sees; called on threads while it captions.
+
+        Args:
+            picture: RGB, (H, W, 3).
+
+        Returns:
+            What `caption` takes, still in 8 bits: floats are made where the model is.
+        """
+        ...
+
     def caption(
         self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool = False
     ) -> list[Caption]:
         """Caption one batch.
 
         Args:
-            pictures: RGB, (H, W, 3) each; sizes may differ.
+            pictures: As `prepare` returned them.
             seeds: One for each picture, 64 bits, so that sampling depends on neither batch nor
                 worker. Unused where decoding is deterministic.
             insist: Whether to decode with a repetition penalty of 1.2, after a degenerate caption.

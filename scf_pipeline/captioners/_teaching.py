@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from scf_pipeline.captioners._instructions import Instructions
+from scf_pipeline.captioners._seeing import embed, prompt_ids
 
 IGNORED = -100
 """Label of positions that are not taught: image tokens, start, prompt, padding."""
@@ -59,9 +57,7 @@ class Writer:
     ) -> None:
         self.tokenizer = processor.tokenizer
         self.prompt, self.end_token = instructions.prompt, end_token
-        image = self.tokenizer.convert_tokens_to_ids("<image>")
-        # Image tokens come before the start token, as `Blip2Processor` puts them.
-        self.start = [image] * processor.num_query_tokens + self._ids(self.prompt)
+        self.start = prompt_ids(processor, self.prompt)
 
     def write(self, captions: Sequence[str], device: torch.device | str = "cpu") -> Lesson:
         """Return the lesson of some captions; a caption continues the prompt after a space."""
@@ -91,27 +87,6 @@ class Writer:
         return ids
 
 
-def pixel_values(processor: Blip2Processor, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Return pictures as the vision tower wants them, (B, 3, side, side)."""
-    images = [Image.fromarray(picture) for picture in pictures]
-    values: Tensor = processor.image_processor(images, return_tensors="pt")["pixel_values"]
-    return values
-
-
-def see(model: Blip2ForConditionalGeneration, pixels: Tensor) -> Tensor:
-    """Return the vision tower's features, (B, 3, side, side) -> (B, P, V)."""
-    seen: Tensor = model.vision_model(pixel_values=pixels).last_hidden_state
-    return seen
-
-
-def image_token(model: Blip2ForConditionalGeneration) -> int:
-    """Return the id at which the language model sees a query's answer."""
-    found = model.config.image_token_index
-    if found is None:
-        raise ValueError("`image_token_index` must be set in the model's config, but is None.")
-    return found
-
-
 def summed_loss(model: Blip2ForConditionalGeneration, features: Tensor, lesson: Lesson) -> Tensor:
     """Return the negative log-likelihood of a lesson, summed over its targets.
 
@@ -120,12 +95,7 @@ def summed_loss(model: Blip2ForConditionalGeneration, features: Tensor, lesson: 
         features: Of the vision tower, (B, P, V).
         lesson: One caption for each picture.
     """
-    queries = model.query_tokens.expand(len(features), -1, -1)
-    answers = model.qformer(query_embeds=queries, encoder_hidden_states=features)
-    soft = model.language_projection(answers.last_hidden_state)
-    embeddings = model.get_input_embeddings()(lesson.input_ids)
-    is_image = torch.eq(lesson.input_ids, image_token(model)).unsqueeze(-1)
-    embeddings = embeddings.masked_scatter(is_image, soft.to(embeddings.dtype))
+    embeddings = embed(model, features, lesson.input_ids)
     logits = model.language_model(
         inputs_embeds=embeddings, attention_mask=lesson.attention_mask, use_cache=False
     ).logits

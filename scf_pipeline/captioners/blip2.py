@@ -3,12 +3,13 @@
 Prompt and decoding belong to the checkpoint: a folder may hold ``captioner.json``.
 
 Shapes in this file:
-    B batch, T generated tokens, W vocabulary.
+    B batch, R rows, W vocabulary, P image patches and class token, V vision width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,13 @@ import torch
 import transformers
 from accelerate.utils.memory import should_reduce_batch_size
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
-from transformers import (
-    Blip2ForConditionalGeneration,
-    Blip2Processor,
-    LogitsProcessor,
-    LogitsProcessorList,
-    TopPLogitsWarper,
-)
+from transformers import Blip2ForConditionalGeneration, Blip2Processor, TopPLogitsWarper
 
 from ifas_model.checkpoint import BROKEN, unsound
 from scf_pipeline.captioners import Backend, Caption, Model
 from scf_pipeline.captioners._checkpoint import checkpoint_folder, resolve
+from scf_pipeline.captioners._decoding import Rules, write
 from scf_pipeline.captioners._instructions import (
     PROMPT,
     Instructions,
@@ -37,13 +32,15 @@ from scf_pipeline.captioners._instructions import (
     read_instructions,
     write_instructions,
 )
+from scf_pipeline.captioners._seeing import Eye, embed, image_token, prompt_ids, see
+from scf_pipeline.captioners._vision_cache import VisionCache, open_cache
 from scf_pipeline.errors import CaptionerError
 
 INSIST_PENALTY = 1.2
 """Repetition penalty of the second try, after a degenerate caption."""
 
 
-class SeededSampling(LogitsProcessor):
+class SeededSampling:
     """Turns greedy search into sampling in which each row draws from its own generator.
 
     The arg max of log-probabilities plus Gumbel noise is a draw from the distribution. So a row's
@@ -61,12 +58,16 @@ class SeededSampling(LogitsProcessor):
         self.nucleus = TopPLogitsWarper(top_p)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return the scores of the allowed tokens plus noise, (B, W)."""
+        """Return the scores of the allowed tokens plus noise, (R, W)."""
         scores = self.nucleus(input_ids, scores.float() / self.temperature)
         noise = torch.stack(
             [torch.empty(scores.shape[1]).exponential_(generator=g) for g in self.generators]
         )
         return scores - noise.log().to(scores.device)
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but these."""
+        self.generators = [self.generators[row] for row in rows.tolist()]
 
 
 class Blip2Captioner:
@@ -76,6 +77,7 @@ class Blip2Captioner:
         model: BLIP-2, in evaluation mode.
         processor: Its tokenizer and image processor.
         instructions: Prompt and decoding.
+        cache: Remembers what the vision tower saw.
     """
 
     def __init__(
@@ -83,9 +85,23 @@ class Blip2Captioner:
         model: Blip2ForConditionalGeneration,
         processor: Blip2Processor,
         instructions: Instructions,
+        cache: VisionCache | None = None,
     ) -> None:
+        self.cache = cache
         self.model, self.processor, self.instructions = model, processor, instructions
         self.end_tokens = end_tokens(model)
+        self.eye = Eye(processor.image_processor)
+        self.prompt_ids = torch.tensor([prompt_ids(processor, instructions.prompt)])
+
+    def prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bring a picture to the size that the model sees; see `Captioner.prepare`."""
+        return self.eye.prepare(picture)
+
+    @torch.inference_mode()
+    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Return what the vision tower sees in prepared pictures, (B, P, V)."""
+        device, dtype = self.model.device, self.model.dtype
+        return see(self.model, self.eye.pixel_values(pictures, device=device, dtype=dtype))
 
     @torch.inference_mode()
     def caption(
@@ -104,21 +120,16 @@ class Blip2Captioner:
     def _caption_batch(
         self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool
     ) -> list[Caption]:
-        inputs = self.processor(
-            images=[Image.fromarray(picture) for picture in pictures],
-            text=[self.instructions.prompt] * len(pictures),
-            padding=True,
-            padding_side="left",
-            return_tensors="pt",
-        ).to(self.model.device, self.model.dtype)
-        out: Any = self.model.generate(
-            **inputs,
-            **self._options(seeds, insist=insist),
-            output_logits=True,
-            return_dict_in_generate=True,
+        look = self.look if self.cache is None else partial(self.cache.features, look=self.look)
+        prompt = self.prompt_ids.to(self.model.device).expand(len(pictures), -1)
+        written = write(
+            self.model.language_model,
+            embed(self.model, look(pictures), prompt),
+            prompt,
+            self._rules(insist=insist),
+            self._sampler(seeds, insist=insist),
         )
-        tokens = out.sequences[:, inputs["input_ids"].shape[1] :]  # (B, T)
-        log_probabilities = _log_probabilities(tokens, out)
+        tokens, log_probabilities = written.tokens, written.log_probabilities
         is_end = torch.isin(tokens, torch.tensor(self.end_tokens, device=tokens.device))
         lengths = (is_end.cumsum(1) == 0).sum(1).tolist()
         return [
@@ -126,29 +137,29 @@ class Blip2Captioner:
             for row, length in enumerate(lengths)
         ]
 
-    def _options(self, seeds: Sequence[int], *, insist: bool) -> dict[str, Any]:
+    def _rules(self, *, insist: bool) -> Rules:
         decoding = self.instructions.decoding
-        options: dict[str, Any] = {
-            "do_sample": False,
-            "num_beams": decoding.num_beams,
-            "min_new_tokens": decoding.min_new_tokens,
-            "max_new_tokens": decoding.max_new_tokens,
-            "repetition_penalty": INSIST_PENALTY if insist else decoding.repetition_penalty,
-            "suppress_tokens": [self.model.config.image_token_index],
-            "eos_token_id": self.end_tokens,
-            "pad_token_id": self.processor.tokenizer.pad_token_id,
-        }
-        if decoding.num_beams > 1:
-            options["length_penalty"] = decoding.length_penalty
-        if decoding.temperature is not None:
-            # The second try draws anew: the same noise could end an empty caption as early again.
-            sampling = SeededSampling(
-                [seed ^ int(insist) for seed in seeds],
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-            )
-            options["logits_processor"] = LogitsProcessorList([sampling])
-        return options
+        return Rules(
+            end_tokens=self.end_tokens,
+            pad_token=self.processor.tokenizer.pad_token_id,
+            suppressed=image_token(self.model),
+            min_new_tokens=decoding.min_new_tokens,
+            max_new_tokens=decoding.max_new_tokens,
+            repetition_penalty=INSIST_PENALTY if insist else decoding.repetition_penalty,
+            num_beams=decoding.num_beams,
+            length_penalty=decoding.length_penalty,
+        )
+
+    def _sampler(self, seeds: Sequence[int], *, insist: bool) -> SeededSampling | None:
+        decoding = self.instructions.decoding
+        if decoding.temperature is None:
+            return None
+        # The second try draws anew: the same noise could end an empty caption as early again.
+        return SeededSampling(
+            [seed ^ int(insist) for seed in seeds],
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+        )
 
     def _caption(self, tokens: Tensor, log_probabilities: Tensor) -> Caption:
         text = self.processor.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -278,19 +289,8 @@ def load(model: Model) -> Blip2Captioner:
     )
     if on_gpu:
         weights.to("cuda")  # type: ignore[arg-type]
-    return Blip2Captioner(weights, processor, instructions)
-
-
-def _log_probabilities(tokens: Tensor, out: Any) -> Tensor:  # noqa: ANN401 - greedy or beam output
-    """Return the log-probability of each token under the plain model, (B, T) -> (B, T)."""
-    beams = getattr(out, "beam_indices", None)
-    steps = []
-    for step in range(tokens.shape[1]):
-        logits = out.logits[step]
-        if beams is not None:
-            logits = logits[beams[:, step].long().clamp(min=0)]
-        steps.append(logits.float().log_softmax(-1).gather(1, tokens[:, step : step + 1]))
-    return torch.cat(steps, dim=1)
+    cache = open_cache(weights, Eye(processor.image_processor))
+    return Blip2Captioner(weights, processor, instructions, cache)
 
 
 BACKEND = Backend(

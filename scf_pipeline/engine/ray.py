@@ -41,7 +41,7 @@ with suppress(pa.ArrowKeyError):
     pa.unregister_extension_type("ray.data.arrow_pickled_object")
 
 RETRIES = 3
-"""How often a dead worker or a lost part is tried again."""
+"""How often a dead worker is started, or a task tried, again."""
 
 _PATIENCE_S = 30.0
 """Most seconds to wait for Ray Data's thread when a stage ends; it needs a tenth of a second."""
@@ -99,7 +99,8 @@ class RayEngine:
             num_cpus=resources.cpus,
             num_gpus=max(resources.gpus, self.gpus_per_worker) if resources.gpus else 0,
             max_restarts=RETRIES,  # by default Ray restarts a dead actor for ever
-            max_task_retries=RETRIES,
+            # Its restarts bound it. A lost node fails many tries before it is known to be lost.
+            max_task_retries=-1,
         )
         executor = _Executor(done.context, done.get_dataset_id())
         done._create_executor = lambda: executor  # type: ignore[method-assign]  # noqa: SLF001 - there is no other way
@@ -110,7 +111,7 @@ class RayEngine:
                 yield row["part"]
         except _DEATHS as error:
             raise StageError(
-                f"A worker must survive its part, but died {RETRIES + 1} times in a row.",
+                f"A worker must survive its part, but died {RETRIES + 1} times.",
                 where=f"one of {len(todo)} parts",
                 fix="Give the workers more memory, or smaller parts; finished parts are kept.",
             ) from error
@@ -249,6 +250,8 @@ def _start(workers: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="scf-", dir=place))
     atexit.register(_end, folder, os.getpid())
     ray.init(
+        # Else Ray joins a cluster that anybody started here, and refuses `num_cpus`.
+        address="local",
         num_cpus=workers,
         include_dashboard=False,
         log_to_driver=False,

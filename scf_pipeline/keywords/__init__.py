@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -18,9 +18,12 @@ from upath import UPath
 from ifas_model.vocabulary import PaiSpecies
 from scf_pipeline.config import hash_file
 from scf_pipeline.keywords import search
-from scf_pipeline.keywords.columns import Column, search_column
+from scf_pipeline.keywords.columns import Column, Reducer, SubstringReducer, search_column
 from scf_pipeline.keywords.file import ConflictPolicy, KeywordFile
 from scf_pipeline.keywords.rules import Keyword, Rules, read
+
+SEARCHES_KEPT = 1 << 16
+"""Reduced captions whose keywords a worker remembers from one part to the next."""
 
 
 def default_dictionary() -> Path:
@@ -119,7 +122,7 @@ class KeywordDictionary:
         Raises:
             ValueError: If a species is no PAI species.
         """
-        found = search_column(captions, self._search)
+        found = search_column(captions, self._cached_search, self._reduce)
         kinds, accepted = self._accepted_in(species, fine_types)
         pairs = pa.array(found.codes * max(1, len(accepted)) + kinds).dictionary_encode()
         own, other = [], []
@@ -131,9 +134,23 @@ class KeywordDictionary:
         kind = pa.list_(pa.string())
         return pa.array(own, kind).take(pairs.indices), pa.array(other, kind).take(pairs.indices)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel without what is derived."""
+        return type(self), (self.file, self.rules, self.sha256)
+
     @cached_property
     def _search(self) -> search.WordSearch | search.SubstringSearch:
         return search.build(self.file, self.rules)
+
+    @cached_property
+    def _cached_search(self) -> Callable[[str], tuple[int, ...]]:
+        return lru_cache(SEARCHES_KEPT)(lambda text: tuple(self._search(text)))
+
+    @cached_property
+    def _reduce(self) -> Reducer | SubstringReducer:
+        if isinstance(self._search, search.WordSearch):
+            return Reducer(self._search)
+        return SubstringReducer(self._search)
 
     def _accepted_in(
         self, species: Column, fine_types: Column

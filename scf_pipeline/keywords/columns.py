@@ -1,15 +1,15 @@
 """The search of a column: captions are reduced to what the search can tell apart.
 
-A reducer rewrites each caption so that the search finds in it what it finds in the original.
-Millions of captions become some thousands of reduced ones, and only these are searched. Captions
-with signs beyond ASCII are rare; they are left as they are.
+A reducer turns each caption into a key, so that captions with one key hold the same keywords.
+Millions of captions have some thousands of keys, and only one text for each is searched. Captions
+with signs beyond ASCII are rare; each is its own key.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from scf_pipeline.keywords.rules import Phrase
+from scf_pipeline.keywords.rules import Phrase, Rules
 from scf_pipeline.keywords.search import FILLER, SubstringSearch, WordSearch, read_words
 
 BLOCK_ROWS = 1 << 15
@@ -25,11 +25,15 @@ BLOCK_ROWS = 1 << 15
 
 MAX_PATTERN_SIGNS = 100_000
 """Longest regular expression that is searched for; Arrow takes about five times as much."""
+MAX_SPELLED = 2_000
+"""Most phrases that are looked for word for word. RE2 refuses patterns that are much longer."""
 
 SIGNS = ("", ",", ".")
 """A text that reads as each kind of sign before a word, beside a space."""
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
+Search: TypeAlias = Callable[[str], tuple[int, ...]]
+Numbers: TypeAlias = NDArray[np.int32]
 
 
 class Found(NamedTuple):
@@ -38,37 +42,53 @@ class Found(NamedTuple):
     codes: NDArray[np.int64]
     """Number of the entry of `hits` for each row."""
 
-    hits: list[list[int]]
+    hits: list[tuple[int, ...]]
     """Distinct results."""
 
 
-def search_column(captions: Column, search: WordSearch | SubstringSearch) -> Found:
-    """Search every caption of a column; nothing is found in a null."""
-    reduce = Reducer(search) if isinstance(search, WordSearch) else SubstringReducer(search)
-    codes: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    hits: list[list[int]] = [[]]
-    seen: dict[str, int] = {}
+def search_column(captions: Column, search: Search, reduce: Reducer | SubstringReducer) -> Found:
+    """Search every caption of a column; nothing is found in a null.
+
+    Args:
+        captions: Texts.
+        search: Finds the numbers of the keywords in one text.
+        reduce: A reducer of that search.
+    """
+    results: dict[tuple[int, ...], int] = {(): 0}
+    seen: dict[str | bytes, int] = {}
+    texts = Texts()
+    codes = [np.zeros(0, np.int64)]
     for block in _blocks(captions):
-        lower = pc.ascii_lower(block)
-        plain = pc.and_(pc.string_is_ascii(block), reduce.may_hit(lower))
-        odd = pc.invert(pc.string_is_ascii(block))
-        reduced = pa.chunked_array([reduce(lower.filter(plain)), block.filter(odd)], pa.string())
-        encoded = reduced.combine_chunks().dictionary_encode()
-        texts = encoded.dictionary.to_pylist()
-        for text in texts:
-            if text not in seen:
-                seen[text] = len(hits)
-                hits.append(search(text))
-        rows = np.concatenate([_where(plain), _where(odd)])
         codes.append(np.zeros(len(block), np.int64))
-        codes[-1][rows] = np.array([seen[text] for text in texts], np.int64)[encoded.indices]
-    return Found(np.concatenate(codes), hits)
+        for rows, keys in _keys(block, reduce, texts):
+            encoded = keys.dictionary_encode()
+            distinct = encoded.dictionary.to_pylist()
+            for key in distinct:
+                if key not in seen:
+                    text = key if isinstance(key, str) else texts.write(key)
+                    seen[key] = results.setdefault(search(text), len(results))
+            found = np.array([seen[key] for key in distinct], np.int64)
+            codes[-1][rows] = found[encoded.indices.to_numpy()]
+    return Found(np.concatenate(codes), list(results))
 
 
 def _blocks(captions: Column) -> Iterator[pa.StringArray]:
     for chunk in captions.chunks if isinstance(captions, pa.ChunkedArray) else [captions]:
         for start in range(0, len(chunk), BLOCK_ROWS):
             yield chunk.slice(start, BLOCK_ROWS).cast(pa.string())
+
+
+def _keys(
+    block: pa.StringArray, reduce: Reducer | SubstringReducer, texts: Texts
+) -> Iterator[tuple[NDArray[np.intp], pa.Array]]:
+    """Yield numbers of rows that may hold keywords, and the key of each."""
+    lower = pc.ascii_lower(block)
+    may_hit, is_ascii = reduce.may_hit(lower), pc.string_is_ascii(block)
+    plain = pc.and_(is_ascii, may_hit)
+    if len(rows := _where(plain)):
+        yield rows, reduce(lower.filter(plain), texts)
+    if len(rows := _where(pc.invert(is_ascii))):
+        yield rows, block.take(pa.array(rows))
 
 
 def _where(mask: pa.BooleanArray) -> NDArray[np.intp]:
@@ -93,6 +113,26 @@ def _match_any(texts: pa.StringArray, patterns: list[str]) -> pa.BooleanArray:
     return functools.reduce(pc.or_, found)
 
 
+class Texts:
+    """The reduced texts of one search, numbered; a key is a row of such numbers."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.numbers: dict[str, int] = {}
+        self.number(FILLER)  # 0
+
+    def number(self, text: str) -> int:
+        """Return the number of a text, a new one if it is new."""
+        if text not in self.numbers:
+            self.numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return self.numbers[text]
+
+    def write(self, key: bytes) -> str:
+        """Return the caption that a key stands for."""
+        return " ".join([self.texts[number] for number in np.frombuffer(key, np.int32).tolist()])
+
+
 class SubstringReducer:
     """Reduces a caption to the keywords that it holds."""
 
@@ -104,7 +144,7 @@ class SubstringReducer:
         """Tell which lower-cased captions may hold a keyword."""
         return _match_any(captions, self.patterns)
 
-    def __call__(self, captions: pa.StringArray) -> pa.StringArray:
+    def __call__(self, captions: pa.StringArray, _: Texts) -> pa.StringArray:
         """Reduce lower-cased ASCII captions."""
         found = [
             pc.if_else(pc.match_substring(captions, keyword), keyword, "")
@@ -114,11 +154,12 @@ class SubstringReducer:
 
 
 class Reducer:
-    """Reduces a caption to the words around an anchor, and those that no rule knows to a filler.
+    """Reduces a caption to the words around its anchors, and those that no rule knows to a filler.
 
     Every phrase has one of its words as its anchor. What the search finds rests on the phrases in
     a caption, on the words before them that may negate them, and on its beginning; so only words
-    at a certain distance from an anchor, and the first few, can make a difference.
+    at a certain distance from an anchor, those between anchors and the first few can make a
+    difference.
     """
 
     def __init__(self, search: WordSearch) -> None:
@@ -132,43 +173,44 @@ class Reducer:
         self.reach_on = max(len(phrase) - 1 - place for phrase, place in at.items())
         known = {*self.base, *self.negators}
         self.known = pa.array(sorted(word for word in known if word.isascii()), pa.string())
-        spelled = sorted(form for form, word in self.base.items() if word in self.anchors)
-        alternations = _alternations(form for form in spelled if form.isascii())
-        self.patterns = [rf"\b(?:{forms})\b" for forms in alternations]
+        self.patterns = _patterns(search.rules)
 
     def may_hit(self, captions: pa.StringArray) -> pa.BooleanArray:
-        """Tell which lower-cased captions may hold an anchor."""
+        """Tell which lower-cased captions may hold a keyword."""
         return _match_any(captions, self.patterns)
 
-    def __call__(self, captions: pa.StringArray) -> pa.StringArray:
-        """Reduce lower-cased ASCII captions."""
-        rows = pc.ascii_split_whitespace(captions)
-        offsets = rows.offsets.to_numpy() - rows.offsets[0].as_py()
-        pieces = rows.flatten().dictionary_encode()
-        texts, is_anchor, is_empty = self._reduce_pieces(pieces.dictionary)
-        numbers = pieces.indices.to_numpy()
-        keep = self._near_anchors(offsets, is_anchor[numbers], is_empty[numbers])
-        kept = np.concatenate([[0], np.cumsum(keep, dtype=np.int32)])[offsets]
-        lists = pa.ListArray.from_arrays(
-            pa.array(kept, pa.int32()), texts.take(pa.array(numbers[keep]))
+    def __call__(self, captions: pa.StringArray, texts: Texts) -> pa.BinaryArray:
+        """Reduce lower-cased ASCII captions, at least one, to keys of `texts`."""
+        first, pieces = _split(captions)
+        encoded = pieces.dictionary_encode()
+        codes, is_anchor, is_empty = self._reduce_pieces(encoded.dictionary, texts)
+        numbers = encoded.indices.to_numpy()
+        at = np.flatnonzero(is_anchor[numbers])
+        empty = np.flatnonzero(is_empty[numbers]) if is_empty.any() else at[:0]
+        ends, kept = self._near_anchors(first, at, empty)
+        keys = codes[numbers[kept]]
+        return pa.BinaryArray.from_buffers(
+            pa.binary(),
+            len(captions),
+            [None, pa.py_buffer(ends * np.int32(keys.itemsize)), pa.py_buffer(keys)],
         )
-        return pc.binary_join(lists, " ")
 
     def _reduce_pieces(
-        self, pieces: pa.StringArray
-    ) -> tuple[pa.StringArray, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Reduce what stands between spaces; tell which hold an anchor, and which hold no word."""
-        texts = np.full(len(pieces), FILLER, dtype=object)
-        is_anchor = np.zeros(len(pieces), dtype=bool)
-        is_empty = np.zeros(len(pieces), dtype=bool)
-        is_word = pc.match_substring_regex(pieces, "^[a-z0-9]+$")
-        is_unknown = pc.and_not(is_word, pc.is_in(pieces, value_set=self.known))
-        for number in _where(pc.invert(is_unknown)):
-            words, before = read_words(pieces[number].as_py())
-            texts[number] = self._write(words, before)
+        self, pieces: pa.StringArray, texts: Texts
+    ) -> tuple[Numbers, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Number what pieces are reduced to; tell which hold an anchor, and which hold no word."""
+        codes = np.zeros(len(pieces), np.int32)  # the filler's
+        is_anchor = np.zeros(len(pieces), bool)
+        is_empty = np.zeros(len(pieces), bool)
+        bare = pc.ascii_rtrim(pieces, " ")
+        is_known = pc.is_in(bare, value_set=self.known)
+        is_filler = pc.and_not(pc.ascii_is_alnum(bare), is_known)
+        for number in _where(pc.invert(is_filler)):
+            words, before = read_words(bare[number].as_py())
+            codes[number] = texts.number(self._write(words, before))
             is_anchor[number] = any(self.base.get(word) in self.anchors for word in words)
             is_empty[number] = not words
-        return pa.array(texts, pa.string()), is_anchor, is_empty
+        return codes, is_anchor, is_empty
 
     def _write(self, words: list[str], before: list[int]) -> str:
         """Return a text that reads as the same signs and, of words, only those that rules know."""
@@ -181,33 +223,79 @@ class Reducer:
         return f"{body}{SIGNS[before[-1]]}"
 
     def _near_anchors(
-        self,
-        offsets: NDArray[np.int64],
-        is_anchor: NDArray[np.bool_],
-        is_empty: NDArray[np.bool_],
-    ) -> NDArray[np.bool_]:
-        """Tell which pieces to keep.
+        self, first: Numbers, at: NDArray[np.intp], empty: NDArray[np.intp]
+    ) -> tuple[Numbers, Numbers]:
+        """Choose the pieces to keep: the first of each row, and those around its anchors.
 
         Args:
-            offsets: Number of each row's first piece, and last, of all pieces.
-            is_anchor: Whether a piece holds an anchor.
-            is_empty: Whether a piece holds no word. Distances are counted in pieces, so a row with
-                such a piece is kept whole.
+            first: Number of each row's first piece, and the number of all pieces.
+            at: Pieces that hold an anchor, in order.
+            empty: Pieces that hold no word. Distances are counted in pieces, so a row with such a
+                piece is kept whole.
+
+        Returns:
+            Where each row begins among the kept pieces, and their number; the kept pieces.
         """
-        first, last = offsets[:-1], offsets[1:]
-        row = np.repeat(np.arange(len(first)), last - first)
-        at = np.flatnonzero(is_anchor)
-        whole = np.unique(row[is_empty])
-        starts = [first, np.maximum(at - self.reach_back, first[row[at]]), first[whole]]
-        ends = [
-            np.minimum(first + self.head, last),
-            np.minimum(at + self.reach_on + 1, last[row[at]]),
-            last[whole],
-        ]
-        size = len(row) + 1
-        opened = np.bincount(np.concatenate(starts), minlength=size)
-        closed = np.bincount(np.concatenate(ends), minlength=size)
-        return np.cumsum((opened - closed)[:-1], dtype=np.int32) > 0
+        start, stop = first[:-1], first[1:]
+        head = np.minimum(start + self.head, stop)
+        low, high = stop.copy(), stop.copy()
+        before = np.searchsorted(at, first)  # anchors
+        has = before[:-1] < before[1:]
+        low[has] = at[before[:-1][has]] - self.reach_back
+        high[has] = at[before[1:][has] - 1] + self.reach_on + 1
+        whole = np.searchsorted(first, empty, side="right") - 1
+        low[whole], high[whole] = start[whole], stop[whole]
+        low, high = np.maximum(low, head), np.minimum(high, stop)
+        lengths = np.stack([head - start, np.maximum(high - low, 0)], axis=1).ravel()
+        ends = np.cumsum(lengths, dtype=np.int32)
+        shifts = np.stack([start, low], axis=1).ravel() - (ends - lengths)
+        kept = np.arange(ends[-1], dtype=np.int32) + np.repeat(shifts, lengths)
+        return np.concatenate([np.zeros(1, np.int32), ends[1::2]]), kept
+
+
+def _split(captions: pa.StringArray) -> tuple[Numbers, pa.StringArray]:
+    """Split captions after spaces, without a copy.
+
+    Returns:
+        Number of each caption's first piece, and the number of all pieces; the pieces, with the
+        spaces that follow them.
+    """
+    _, bounds, data = captions.buffers()
+    ends = np.frombuffer(bounds, np.int32)[captions.offset :][: len(captions) + 1]
+    text = np.frombuffer(data, np.uint8)[: ends[-1]]
+    space = text == ord(" ")
+    begins = np.zeros(len(text) + 1, bool)
+    begins[1:-1] = space[:-1] > space[1:]
+    begins[: ends[0]] = False
+    begins[ends] = True
+    starts = np.flatnonzero(begins).astype(np.int32)
+    pieces = pa.StringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), data)
+    return np.searchsorted(starts, ends).astype(np.int32), pieces
+
+
+def _patterns(rules: Rules) -> list[str]:
+    """Return patterns of which one occurs in every lower-cased ASCII caption with a keyword.
+
+    A phrase is looked for as it stands where none of its words is a keyword of its own; one of its
+    words would not do, for captions begin with "a photo of".
+    """
+    phrases = [phrase for phrase, keyword in rules.phrases.items() if keyword is not None]
+    words = {phrase[0] for phrase in phrases if len(phrase) == 1}
+    longer = [phrase for phrase in phrases if words.isdisjoint(phrase)]
+    if len(longer) > MAX_SPELLED:
+        longer = [(phrase[_anchor(phrase, rules.phrases)],) for phrase in longer]
+    forms: dict[str, list[str]] = {}
+    for form, word in sorted(rules.base.items()):
+        if form.isascii():
+            forms.setdefault(word, []).append(form)
+    spelled = sorted(
+        {
+            r"(?:'s)?\W+".join(f"(?:{'|'.join(forms[word])})" for word in phrase)
+            for phrase in [*((word,) for word in words), *longer]
+            if all(word in forms for word in phrase)
+        }
+    )
+    return [rf"\b(?:{pieces})\b" for pieces in _alternations(spelled)]
 
 
 def _anchor(phrase: Phrase, phrases: dict[Phrase, int | None]) -> int:

@@ -141,7 +141,7 @@ def judge(folder: Path, corpus: Artifact) -> dict[str, Any]:
     """
     test = read_corpus(corpus, "test")
     captioner = blip2.load(resolve(str(folder)))
-    pictures = list(test.pictures)
+    pictures = [captioner.prepare(picture) for picture in test.pictures]
     said = [
         caption.text
         for at in range(0, len(pictures), CHUNK)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from ifas_model.text import visible
 
+LONGEST = 20_000
+"""Most characters of one text that are shown; the settings of a model take a tenth of it."""
+
 
 class Html(str):
     """Markup that this package wrote; any other string is text."""
@@ -75,7 +78,7 @@ def picture(png: bytes, description: str) -> Html:
 
 def _escape(text: str) -> str:
     """Return text for a place between tags or within quotes; a line feed stays one."""
-    return html.escape(visible(text))
+    return html.escape(visible(text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."))
 
 
 @dataclass(frozen=True, slots=True)

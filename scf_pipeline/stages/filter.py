@@ -65,7 +65,8 @@ def keep_spoof_aware(captions: pa.Table, dictionary: KeywordDictionary) -> pa.Ta
 
     Source: I-FAS, Algorithm 1, lines 2 to 9.
     """
-    attacks = captions.filter(pc.equal(captions["label"], Label.ATTACK.value))
+    is_attack = pc.equal(captions["label"], Label.ATTACK.value)
+    attacks = captions if pc.all(is_attack).as_py() else captions.filter(is_attack)
     own, other = dictionary.match_columns(
         attacks["caption"], attacks["pai_species"], attacks["fine_type"]
     )

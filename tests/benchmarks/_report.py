@@ -28,7 +28,11 @@ def machine(packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
 
 
 def take_turns(
-    cases: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True
+    cases: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    warm_up: bool = True,
+    cpu: dict[str, list[float]] | None = None,
 ) -> dict[str, list[float]]:
     """Return the seconds of each case, round by round: A B A B, so that all meet the same machine.
 
@@ -36,6 +40,8 @@ def take_turns(
         cases: What to time, by name.
         rounds: How often each is timed.
         warm_up: Whether each runs once before that, unheeded.
+        cpu: Filled with what all threads of this process took of the processor, in seconds; other
+            work on the machine hardly touches it.
     """
     if warm_up:
         for case in cases.values():
@@ -45,9 +51,11 @@ def take_turns(
         # Every other round runs backwards: nobody always follows the same neighbour.
         order = list(cases) if number % 2 == 0 else list(reversed(cases))
         for name in order:
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             cases[name]()
             seconds[name].append(time.perf_counter() - started)
+            if cpu is not None:
+                cpu.setdefault(name, []).append(time.process_time() - worked)
     return seconds
 
 

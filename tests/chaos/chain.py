@@ -69,6 +69,10 @@ class Speaker:
     def __init__(self, notes: Path, model: str, pause_s: float) -> None:
         self.notes, self.model, self.pause_s = notes, model, pause_s
 
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """Return the picture as it is."""
+        return picture
+
     def caption(self, pictures: Any, seeds: Any, *, insist: bool = False) -> list[Caption]:
         """Return a text for each picture, and note the batch before it is returned."""
         names = [_name(picture) for picture in pictures]

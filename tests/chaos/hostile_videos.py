@@ -89,10 +89,9 @@ def packets(raw: bytes) -> list[tuple[int, int]]:
         return [(packet.pos, packet.pos + packet.size) for packet in found]
 
 
-CUT = {
-    f"MP4 cut off after {end}": Case("a.mp4", MP4[:end], UNREADABLE)
-    for end in (1, 16, 40, len(MP4) // 2)
-} | {
+CUT = {f"MP4 cut off after {end}": Case("a.mp4", MP4[:end], UNREADABLE) for end in (1, 16, 40)} | {
+    # no number of bytes: encoders write as many as it comes, and tests go by their names
+    "MP4 cut off half way": Case("a.mp4", MP4[: len(MP4) // 2], UNREADABLE),
     "MP4 cut off in its index": Case("a.mp4", MP4[: MP4.index(b"trak")], NO_FRAME),
     "MP4 cut off, its index first": Case("a.mp4", FAST[: packets(FAST)[7][1]], faces(6, 7)),
     "MP4 cut off in its ninth frame": Case("a.mp4", FAST[: packets(FAST)[8][1] - 9], faces(6, 7)),

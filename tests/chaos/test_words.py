@@ -30,6 +30,11 @@ def is_text(caption: str) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in caption)
 
 
+def is_told(caption: str) -> bool:
+    """Tell whether the stage before lets a caption live; one without words is degenerate."""
+    return is_text(caption) and any(map(str.isalnum, caption))
+
+
 def caption(number: int, text: str, species: str | None, fine_type: str | None) -> dict:
     return {
         "face_id": f"siw/{number}#0",
@@ -57,8 +62,8 @@ def write_captions(folder: Path, rows: list[dict]) -> Artifact:
 
 
 def test_every_caption_goes_through_the_stage_and_keeps_its_row(tmp_path: Path, tried) -> None:
-    cases = {f"siw/{n}#0": row for n, row in enumerate(ROWS) if is_text(row[0])}
-    rows = [caption(n, *row[:3]) for n, row in enumerate(ROWS) if is_text(row[0])]
+    cases = {f"siw/{n}#0": row for n, row in enumerate(ROWS) if is_told(row[0])}
+    rows = [caption(n, *row[:3]) for n, row in enumerate(ROWS) if is_told(row[0])]
     captions = write_captions(tmp_path / "captions", rows)
     config = FilterConfig(dictionary=default_dictionary())
     d_s = run(config, captions=captions, out=UPath(tmp_path / "d_s"), engine=LocalEngine())

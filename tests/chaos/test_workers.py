@@ -7,9 +7,11 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import chain
 import pytest
@@ -182,50 +184,56 @@ def test_any_number_of_workers_gives_the_same_bytes(
 # Nodes
 
 
+NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
+
+
 @contextmanager
-def a_cluster(nodes: int) -> Iterator[object]:
-    """Start a cluster of nodes of one CPU, which listen on loopback, and name it to the engine."""
+def a_cluster(nodes: int) -> Iterator[Any]:
+    """Start a cluster of nodes of one CPU beside the driver's, and name it to the engine."""
+    os.environ.update(CLUSTER)  # before Ray is imported, which looks at it only then
+    import ray
     from ray.cluster_utils import Cluster
 
-    os.environ.update(CLUSTER)
-    options = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
-    quick = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args=options | {"include_dashboard": False, "_system_config": quick},
-    )
-    for _ in range(nodes - 1):
-        cluster.add_node(**options)
-    os.environ["RAY_ADDRESS"] = cluster.address
-    yield cluster
-    cluster.shutdown()
+    workers.travel()
+    head = NODE | {
+        "num_cpus": 0,
+        "include_dashboard": False,
+        "_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 5},
+    }
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(nodes):
+            cluster.add_node(**NODE)
+        os.environ["RAY_ADDRESS"] = cluster.address
+        yield cluster
+    finally:
+        ray.shutdown()
+        for node in cluster.list_all_nodes()[::-1]:
+            cluster.remove_node(node, allow_graceful=False)
 
 
 def run_while_nodes_go(folder: Path, removals: int) -> None:
-    """Caption again and again on three nodes, of which one that works is removed half way."""
-    faulthandler.dump_traceback_later(PATIENCE_S * removals, exit=True)
-    workers.travel()
-    with a_cluster(3) as cluster:
+    """Caption again and again on two nodes, of which one that works is removed half way."""
+    faulthandler.dump_traceback_later(PATIENCE_S + 60 * removals, exit=True)
+    with a_cluster(2) as cluster, ThreadPoolExecutor() as pool:
         from scf_pipeline.engine.ray import RayEngine
 
         for number in range(removals):
             root = folder / str(number)
             chain.listen(root)
-            remover = threading.Thread(target=remove_a_node_at_work, args=(cluster, root))
-            remover.start()
-            describe(root, Watched(engine=RayEngine(workers=3), root=root, pause_s=1.0))
-            remover.join()
-            cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
-            cluster.wait_for_nodes()
+            removed = pool.submit(remove_a_node_at_work, cluster, root)
+            describe(root, Watched(engine=RayEngine(workers=2), root=root, pause_s=1.0))
+            removed.result()
+            cluster.add_node(**NODE)
 
 
-def remove_a_node_at_work(cluster, root: Path) -> None:
-    """Kill all processes of a node that captions, and is not the driver's own."""
-    others = {node.node_id: node for node in cluster.worker_nodes}
-    found = wait_for(lambda: sorted(set(workers.at_work(root).values()) & others.keys()))
+def remove_a_node_at_work(cluster: Any, root: Path) -> None:
+    """Kill all processes of a node that captions."""
+    nodes = {node.node_id: node for node in cluster.worker_nodes}
+    at_work = wait_for(lambda: workers.at_work(root))
     wait_for(lambda: chain.shown(root))
-    cluster.remove_node(others[found[0]], allow_graceful=False)
-    (root / "removed").write_text(f"{len(chain.committed(root))}")
+    cluster.remove_node(nodes[min(at_work.values())], allow_graceful=False)
+    (root / "removed").write_text(str(len(chain.committed(root))))
 
 
 @pytest.mark.slow

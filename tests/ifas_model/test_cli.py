@@ -311,6 +311,30 @@ def test_a_tower_or_language_model_that_is_none_is_refused(
     assert fix == "Name a folder that holds a CLIP checkpoint."
 
 
+@pytest.mark.parametrize("option", ["--tower", "--language"])
+@pytest.mark.parametrize("revision", ["", "@main", "@" + "0" * 40])
+def test_a_name_of_the_hub_is_no_folder_and_nothing_is_fetched(
+    command: list[object], monkeypatch: pytest.MonkeyPatch, option: str, revision: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("nothing may be fetched")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    name = f"openai/clip-vit-large-patch14{revision}"
+    place = command.index(option) + 1
+    what, where, _ = refused(*command[:place], name, *command[place + 1 :])
+    assert what == f"`{option}` must name a folder with a config.json, but {name} holds none."
+    assert where == option
+
+
+def test_names_do_not_act_on_the_terminal(command: list[object], tmp_path: Path) -> None:
+    place = command.index("--tower") + 1
+    name = tmp_path / "a\x1b[2J\nerror: b\u202e"
+    what, _, _ = refused(*command[:place], name, *command[place + 1 :])
+    assert r"a\x1b[2J" in what
+    assert r"error: b\u202e holds none" in what
+
+
 def test_a_folder_without_shards_is_refused(
     command: list[object], trainer: Trainer, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import io
 import tempfile
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,11 @@ def encode(pixels):
 
 def write(folder, pictures):
     """Write a shard folder that holds these pictures."""
+    return write_images(folder, [{"bytes": picture, "path": None} for picture in pictures])
+
+
+def write_images(folder, images):
+    """Write a shard folder with these values of the column `image`."""
     (folder / "data").mkdir(parents=True)
     said = {"question": QUESTION, "answer": "Yes. This is a man", "captioner": "blip2@0"}
     said |= {"judgment": "Yes", "interpretation": "This is a man"}
@@ -33,8 +39,8 @@ def write(folder, pictures):
         | said
         | {"face_id": f"siw/{n}#0", "sample_id": f"siw/{n}", "dataset": "siw", "split": "test"}
         | {"frame": 0, "label": 1, "native_label": "x", "keywords": []}
-        | {"image": {"bytes": picture, "path": None}}
-        for n, picture in enumerate(pictures)
+        | {"image": image}
+        for n, image in enumerate(images)
     ]
     table = pa.Table.from_pylist(rows, schema=SHARD_SCHEMA)
     pq.write_table(table, folder / "data" / "test-00000-of-00001.parquet", row_group_size=3)
@@ -124,6 +130,34 @@ def test_a_full_disk_is_told(shard_folder, tmp_path, monkeypatch):
     with pytest.raises(ShardError, match=r"must be written, .*No space") as error:
         faces.pixels(0)
     assert error.value.where.startswith(str(tmp_path))
+
+
+def test_the_path_of_a_picture_is_never_opened(tmp_path, monkeypatch):
+    """`datasets` would decode it where there are no bytes, be it a file or an address."""
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(encode(np.full((4, 4, 3), 9, np.uint8)))
+    own = encode(np.full((4, 4, 3), 1, np.uint8))
+    paths = [str(secret), secret.as_uri(), "http://127.0.0.1:9/x.png", "/dev/zero", "hf://a/b/c"]
+    pictures = [{"bytes": None, "path": path} for path in paths]
+    folder = write_images(tmp_path / "shards", [*pictures, {"bytes": own, "path": str(secret)}])
+
+    def refuse(*_, **__):
+        raise AssertionError("a shard must not lead to another file")
+
+    monkeypatch.setattr(datasets.Image, "decode_example", refuse)
+    monkeypatch.setattr("fsspec.core.open_files", refuse)
+    with pytest.raises(ShardError, match="image"):
+        load_faces(folder).pixels(0)
+    alone = write_images(tmp_path / "alone", [{"bytes": own, "path": str(secret)}])
+    assert int(load_faces(alone).pixels(0).max()) == 1
+
+
+@pytest.mark.parametrize("start", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", b"GIF89a"])
+def test_a_format_that_no_dataset_uses_is_not_tried(tmp_path, monkeypatch, start):
+    """Pillow hands PostScript to Ghostscript, another program."""
+    monkeypatch.setattr("subprocess.Popen", None)
+    with pytest.raises(ShardError, match="image"):
+        load_faces(write(tmp_path / "shards", [start + b"\0" * 99])).pixels(0)
 
 
 def test_a_damaged_page_is_told(tmp_path):

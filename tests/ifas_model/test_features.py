@@ -1,6 +1,7 @@
 """Cached features: those of the tower, of every face, and of nothing else."""
 
 import json
+import pickle
 import shutil
 from dataclasses import replace
 
@@ -170,3 +171,47 @@ def test_a_cache_computes_once_for_each_tower_setting_and_shards(
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
     with pytest.raises(TypeError):
         cached(CONFIG, **(given | {"tower": other}))
+
+
+# A folder from elsewhere
+
+
+def save_pickled(file, trap):
+    np.save(file, np.array([trap] * 80, dtype=object), allow_pickle=True)
+
+
+def save_bare_pickle(file, trap):
+    file.write_bytes(pickle.dumps(trap))
+
+
+def save_archive(file, trap):
+    with file.open("wb") as opened:
+        np.savez(opened, patches=np.array([trap], dtype=object))
+
+
+@pytest.mark.parametrize("save", [save_pickled, save_bare_pickle, save_archive])
+@pytest.mark.parametrize("name", ["patches.npy", "class_tokens.npy"])
+def test_an_array_of_pickles_is_refused_and_none_is_ever_read(copy, trap, name, save):
+    save(copy / name, trap)
+    assert not trap.is_sprung
+    with pytest.raises(ModelError, match="must be complete, but is not"):
+        FeatureStore(copy)
+    assert not trap.is_sprung
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(80), np.zeros((80, 2, 16, 24), np.int8), np.zeros((80, 2, 16, 24), "U4")]
+)
+def test_an_array_of_another_kind_is_refused(copy, array):
+    np.save(copy / "patches.npy", array)
+    with pytest.raises(ModelError, match=r"patches\.npy must hold floats in four dimensions"):
+        FeatureStore(copy)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "3", '"words"', "{", "[" * 100_000, '{"version": ' + "1" * 5000 + "}", "[[1]]"]
+)
+def test_an_index_that_is_none_is_refused(copy, tower_folder, text):
+    (copy / "index.json").write_text(text)
+    with pytest.raises(ModelError):
+        FeatureStore(copy).require(hash_tower(tower_folder), FeaturesConfig())

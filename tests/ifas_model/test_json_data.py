@@ -36,12 +36,38 @@ def test_the_deepest_that_is_read_and_one_level_more(pair) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"9" * 5_000, b'{"a": -' + b"1" * 5_000 + b"}", b"\xff\xfe\xfd", b"\0" * 9],
-    ids=["nothing", "half", "a long number", "a long number within", "no text", "zeros"],
+    [
+        b"",
+        b"{",
+        b"9" * 5_000,
+        b'{"a": -' + b"1" * 5_000 + b"}",
+        b"\xff\xfe\xfd",
+        b"\0" * 9,
+        b'"\\ud800"',
+        b'{"\\udFFF": 1}',
+        b'["\\uDC00\\ud800"]',
+        b'"\xed\xa0\x80"',
+    ],
+    ids=[
+        "nothing",
+        "half",
+        "a long number",
+        "a long number within",
+        "no text",
+        "zeros",
+        "half a sign",
+        "half a sign as key",
+        "halves in the wrong order",
+        "half a sign as bytes",
+    ],
 )
-def test_what_is_no_json_is_a_value_error(raw: bytes) -> None:
+def test_what_is_no_json_or_no_text_is_a_value_error(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         parse(raw)
+
+
+def test_both_halves_of_a_sign_are_text() -> None:
+    assert parse(b'"\\ud83d\\ude00 \\\\ud800"') == "\N{GRINNING FACE} \\ud800"
 
 
 def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:

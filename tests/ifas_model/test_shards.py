@@ -1,4 +1,5 @@
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -319,3 +320,20 @@ def test_opening_shards_takes_pyarrow_and_nothing_heavy() -> None:
     loaded = set(json.loads(done.stdout))
     assert "pyarrow" in loaded
     assert not {"torch", "datasets", "transformers", "ray", "scf_pipeline"} & loaded
+
+
+@pytest.mark.parametrize("name", ["arrow.py_extension_type", "ray.data.arrow_pickled_object"])
+def test_a_type_that_is_a_pickle_is_not_read(folder: Path, trap, name: str) -> None:
+    """Older pyarrow made a type of whatever a file's metadata held, by unpickling it."""
+    file = folder / "data" / "test-00000-of-00001.parquet"
+    forged = {"ARROW:extension:name": name, "ARROW:extension:metadata": pickle.dumps(trap)}
+    table = pq.read_table(file)
+    pickles = pa.array([pickle.dumps(trap)] * table.num_rows, pa.large_binary())
+    field = pa.field("captioner", pickles.type, metadata=forged)
+    place = table.schema.get_field_index("captioner")
+    pq.write_table(table.set_column(place, field, pickles), file)
+    with pytest.raises(ShardError, match="Column `captioner` must be string, but is large_binary"):
+        open_shards(folder)
+    pq.write_table(table.append_column(field.with_name("more"), pickles), file)
+    assert "more" not in open_shards(folder).to_table().column_names
+    assert not trap.is_sprung

@@ -214,16 +214,16 @@ SAID = {
 }
 
 
-def identity(number: int) -> dict:
+def identity(number: int, tail: str = "") -> dict:
     species = KINDS[number % len(KINDS)]
     return {
-        "sample_id": f"siw/{number}",
-        "dataset": "siw" if number % 4 else "wmca",
+        "sample_id": f"siw/{number}{tail}",
+        "dataset": ("siw" if number % 4 else "wmca") + tail,
         "split": "test",
-        "subject_id": f"{number}",
+        "subject_id": f"{number}{tail}",
         "label": "attack" if species else "bona_fide",
         "pai_species": species,
-        "fine_type": f"{species}_flat" if species else None,
+        "fine_type": f"{species}_flat{tail}" if species else None,
     }
 
 
@@ -241,11 +241,13 @@ def seal_rows(folder: Path, schema, rows: list[dict], settings: Settings) -> Art
     return writer.seal()
 
 
-def caption(folder: Path, faces: Artifact, model: str, label: str, words) -> Artifact:
+def caption(
+    folder: Path, faces: Artifact, model: str, label: str, words, tail: str = ""
+) -> Artifact:
     rows = [
-        row | {"face_id": f"{row['sample_id']}#0", "caption": words(row, n), "num_tokens": 4,
+        row | {"face_id": f"{row['sample_id']}#0", "caption": words(row, n) + tail, "num_tokens": 4,
                "mean_log_probability": -1.0, "captioner": model, "reject": None}
-        for n, row in enumerate(map(identity, range(48)))
+        for n, row in enumerate(identity(n, tail) for n in range(48))
         if row["label"] == label
     ]  # fmt: skip
     rows[-1]["reject"] = Reject.DEGENERATE.value
@@ -253,20 +255,28 @@ def caption(folder: Path, faces: Artifact, model: str, label: str, words) -> Art
     return seal_rows(folder, CAPTION_SCHEMA, rows, Settings("caption", 1, {"label": label}, inputs))
 
 
-def curate(folder: Path, *, difficulty="hard", seed=0) -> list[Artifact]:
-    """Seal a small world from presentations to shards, one of whose captions holds markup."""
-    config = {"difficulty": difficulty, "scale": "smoke", "seed": seed}
+def curate(folder: Path, *, difficulty="hard", seed=0, tail="") -> list[Artifact]:
+    """Seal a small world from presentations to shards, one of whose captions holds markup.
+
+    Args:
+        folder: Where to.
+        difficulty: Of the world.
+        seed: Of the world.
+        tail: Put behind everything that a stranger may word.
+    """
+    config = {"difficulty": difficulty + tail, "scale": f"smoke{tail}", "seed": seed}
     world = seal_files(folder / "world", "world", {"a.txt": b"a"}, config=config)
     samples = seal_rows(
         folder / "ingest",
         SAMPLE_SCHEMA,
-        [identity(n) | {"native_label": "x", "media_path": f"{n}.png"} for n in range(48)],
+        [identity(n, tail) | {"native_label": tail, "media_path": f"{n}.png"} for n in range(48)],
         Settings("ingest", 1, {}, {"world": world.name}),
     )
     crops = [
-        identity(n)
-        | {"face_id": f"siw/{n}#0", "native_label": "x", "frame": 0, "image": png(5 * n + seed)}
-        for n in range(48)
+        row
+        | {"face_id": f"{row['sample_id']}#0", "native_label": "x", "frame": 0}
+        | {"image": png(5 * n + seed)}
+        for n, row in enumerate(identity(n, tail) for n in range(48))
     ]
     settings = Settings("crop", 1, {}, {"samples": samples.name})
     faces = seal_rows(folder / "crop", FACE_SCHEMA, crops, settings)
@@ -278,11 +288,11 @@ def curate(folder: Path, *, difficulty="hard", seed=0) -> list[Artifact]:
         return MARKUP if row["pai_species"] == "print" else SAID[row["pai_species"]]
 
     told = [
-        caption(folder / "caption-g-a", faces, "blip2@general", "attack", general),
-        caption(folder / "caption-g-b", faces, "blip2@general", "bona_fide", general),
-        caption(folder / "caption-s-a", faces, "blip2@aware", "attack", aware),
-        caption(folder / "caption-s-b", faces, "blip2@aware", "bona_fide", aware),
-    ]
+        caption(folder / f"caption-{model[0]}-{label[0]}", faces, f"blip2@{model}{tail}", label,
+                words, tail)
+        for model, words in (("general", general), ("aware", aware))
+        for label in ("attack", "bona_fide")
+    ]  # fmt: skip
     dictionary = KeywordDictionary.load(DICTIONARY)
     filtered = keep_spoof_aware(told[0].read(CAPTION_SCHEMA.names), dictionary).to_pylist()
     settings = Settings("filter", 1, {}, {"captions": told[0].name})
@@ -306,6 +316,12 @@ def results_of():
 def seal_evaluation():
     """Return `evaluation`: an artifact of some results."""
     return evaluation
+
+
+@pytest.fixture(scope="session")
+def unseal():
+    """Return `unsealed`: an evaluation that lies on no disk."""
+    return unsealed
 
 
 @pytest.fixture(scope="session")

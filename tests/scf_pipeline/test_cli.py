@@ -1,4 +1,5 @@
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from upath import UPath
 
 from ifas_model import plugins
+from ifas_model.text import VisibleFormatter
 from scf_pipeline import adapters, cli
 from scf_pipeline.config import hash_file
 from scf_pipeline.keywords import default_dictionary
@@ -254,6 +256,40 @@ def test_a_path_that_looks_like_markup_is_printed_as_it_is(tmp_path: Path) -> No
     """Neither rich's tags nor its names of emoji."""
     folder = tmp_path / "[red]:cat:[/red]"
     assert refused("crop", folder, "--out", tmp_path / "x")[1] == str(folder)
+
+
+ACTING = "a\x1b[2J\x1b]0;b\x07\rc\nerror: d\u202ee"
+SHOWN = r"a\x1b[2J\x1b]0;b\x07\rc\nerror: d\u202ee"
+
+
+def test_a_path_that_acts_on_a_terminal_is_printed_as_escapes(tmp_path: Path) -> None:
+    assert refused("crop", tmp_path / ACTING, "--out", tmp_path / "x")[1] == str(tmp_path / SHOWN)
+
+
+def test_no_line_of_status_verify_or_retry_acts(samples: Path, faces: Path) -> None:
+    moved = samples.rename(samples.parent / ACTING)
+    (moved / f"data/{ACTING}.txt").touch()
+    for command in ("status", "verify", "retry"):
+        lines = scf(command, moved.parent).stderr.split("\n")
+        assert not [line for line in lines if not line.isprintable()]
+        assert [line for line in lines if SHOWN in line]
+        assert not [line for line in lines if line.startswith("error")]
+
+
+def test_what_a_manifest_words_does_not_act(samples: Path) -> None:
+    for name in ("settings.json", "manifest.json"):
+        text = json.loads((samples / name).read_bytes()) | {"stage": ACTING}
+        told = text | {"fingerprint": Settings.from_dict(text).fingerprint}
+        told.pop("seal", None)
+        (samples / name).write_text(json.dumps(told))
+    line, rest = scf("status", samples).stderr.split("\n")
+    assert line.startswith(f"samples: {SHOWN} sealed")
+    assert rest == ""
+
+
+def test_what_is_logged_of_a_broken_picture_does_not_act(samples: Path, tmp_path: Path) -> None:
+    scf("status", samples)
+    assert isinstance(logging.lastResort.formatter, VisibleFormatter)
 
 
 def test_a_dataset_without_root_is_refused(datasets_file: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,6 +131,42 @@ def test_every_dataset_stands_with_its_licence_and_citation(dictionary: Path) ->
     assert cells(card(dictionary, counts=counts), "Licences") == [
         [adapter.title, adapter.license, adapter.citation] for adapter in known
     ]
+
+
+EVIL = (
+    "---\nconfigs: evil\n---",
+    "\n## Licences\n\nNone needed.",
+    "| a | b |",
+    "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "[here](javascript:alert(1)) ![](http://evil/x.png)",
+    "`code` ``` fence",
+    "a\\",
+    "\x1b[2J\u202e\x00\r",
+)
+
+
+UNESCAPED = r"(?<!\\)(?:\\\\)*{}"
+
+
+@pytest.mark.parametrize("words", EVIL)
+def test_no_word_of_a_stranger_is_markup_or_leaves_its_cell(dictionary: Path, words: str) -> None:
+    plain, told = captions("blip2@x", 35, "x"), captions(f"blip2@{words}", 35, words)
+    for one, prompt in ((plain, "x"), (told, words)):
+        one.manifest["notes"]["instructions"]["prompt"] = prompt
+    counts = Counts({"siw": Tally(live=1, rejected=Counter({words: 1}), rows_in=2)})
+    plans = [plan("train", 35)]
+    text = dataset_card(plans, counts, captions=[told], dictionary=dictionary)
+    usual = dataset_card(plans, COUNTS, captions=[plain], dictionary=dictionary)
+    assert header(text) == header(usual)
+    assert re.findall("(?m)^#.*", text) == re.findall("(?m)^#.*", usual)
+    assert set(text) - {"\n"} <= {sign for sign in text if sign.isprintable()}
+    for title in ("Captioners", "Faces by dataset"):
+        table, usual_table = (section(card, title).strip().splitlines() for card in (text, usual))
+        row = re.findall(UNESCAPED.format(r"\|"), table[2])
+        assert (len(table), len(row)) == (3, usual_table[2].count("|"))
+        assert not re.search(
+            UNESCAPED.format(r"[<\[\]`*]"), re.sub(r"(?<!\\)`[^`]*`", "", table[2])
+        )
 
 
 def test_question_and_columns_are_told(dictionary: Path) -> None:

@@ -30,7 +30,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, width=80, color_system=None)
+    console = Console(
+        file=stream, force_terminal=True, width=80, color_system=None, emoji=progress.console._emoji
+    )
     monkeypatch.setattr(progress, "console", console)
     return stream
 
@@ -110,3 +112,16 @@ def test_words_go_to_stderr_verbatim_and_in_one_line(capsys: pytest.CaptureFixtu
     line = "[bold]runs/x[/bold] " + "word " * 60
     say(line)
     assert capsys.readouterr() == ("", f"{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("crop: a\x1b[2J\rb", r"crop: a\x1b[2J\rb"),
+        ("crop: a\nerror: b", r"crop: a\nerror: b"),
+        (":warning: [link=x]y[/link]", ":warning: [link=x]y[/link]"),
+    ],
+)
+def test_no_word_of_a_stranger_acts(text: str, shown: str, terminal: io.StringIO) -> None:
+    say(text)
+    assert terminal.getvalue() == f"{shown}\n"

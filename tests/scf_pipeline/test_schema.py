@@ -23,6 +23,7 @@ from scf_pipeline.schema import (
     check_columns,
     check_rows,
     conform,
+    is_below,
     is_held_out,
 )
 
@@ -61,6 +62,32 @@ def test_a_sample_cannot_contradict_itself(sample: Sample, field: str, value: st
         replace(sample, **{field: value})
     assert repr(value) in str(caught.value)
     assert "'toy/a/1'" in str(caught.value)
+
+
+LEAVING = (
+    "../a.png",
+    "a/../../b.png",
+    "/etc/passwd",
+    "//host/share/a.png",
+    "..",
+    "",
+    ".",
+    "a\0.png",
+)
+
+
+@pytest.mark.parametrize("path", LEAVING)
+def test_a_sample_lies_below_its_root(path: str) -> None:
+    assert not is_below(path)
+    with pytest.raises(ValueError, match="`media_path` must lie below the dataset's root"):
+        replace(ATTACK, media_path=path)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1), min_size=1))
+def test_a_path_is_below_exactly_if_following_it_stays_there(names: list[str]) -> None:
+    depths = [-1 if name == ".." else int(name != ".") for name in names]
+    path = "/".join(names)
+    assert is_below(path) is (-1 not in depths and sum(depths) > 0)
 
 
 def test_samples_are_rows_of_their_table() -> None:

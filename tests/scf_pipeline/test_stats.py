@@ -13,7 +13,6 @@ import pyarrow as pa
 import pytest
 
 from ifas_model.vocabulary import PaiSpecies
-from scf_pipeline import stats
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.schema import CAPTION_SCHEMA, is_held_out
 from scf_pipeline.settings import Settings
@@ -260,7 +259,7 @@ def test_importing_it_imports_nothing_heavy() -> None:
     assert not {"dask", "pandas", "torch", "ray"} & set(json.loads(done.stdout))
 
 
-def test_hashes_tell_pairs_in_either_order_apart() -> None:
-    table = pa.table({"caption": ["a b", "b a"], "live": [True, True]})
-    tally = stats._tally(0, table)
-    assert (len(tally.words), len(tally.pairs)) == (2, 2)
+def test_pairs_in_either_order_are_two(tmp_path) -> None:
+    rows = [caption(0, "print", "a b"), caption(1, "print", "b a"), caption(2, "print", "a b")]
+    row = audit([artifact(tmp_path / "a", rows)], DICTIONARY)[0]
+    assert (row.distinct_1, row.distinct_2) == pytest.approx((2 / 6, 2 / 3))

@@ -3,8 +3,10 @@ import json
 import os
 import pickle
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +22,13 @@ from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model import json_data
 from ifas_model.strict import STRICT
 from scf_pipeline import files, lock, store
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.errors import ArtifactError, SchemaError
 from scf_pipeline.files import LOCK, MANIFEST, remove, write_parquet
-from scf_pipeline.settings import settings
+from scf_pipeline.settings import Settings, settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 from scf_pipeline.verify import verify
 
@@ -462,6 +465,36 @@ def test_a_manifest_with_a_wrong_value_is_refused(here: UPath, key: str, value: 
     assert "is damaged" in refusal(lambda: Artifact.open(here)).what
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("inputs", {"faces": {"a": 1}}),
+        ("inputs", {"faces": ["a", 1]}),
+        ("notes", []),
+        ("packages", {"torch": {}}),
+        ("commit", ["c0ffee"]),
+        ("machine", 3),
+        ("seconds", "long"),
+    ],
+)
+def test_what_a_manifest_tells_people_is_of_its_kind_too(
+    here: UPath, key: str, value: object
+) -> None:
+    seal(here)
+    manifest = json.loads((here / "manifest.json").read_bytes()) | {key: value}
+    found = Settings.from_dict(manifest)
+    told = json.dumps(manifest | {"fingerprint": found.fingerprint})
+    (here / "manifest.json").write_text(told)
+    assert "is damaged" in refusal(lambda: Artifact.open(here)).what
+
+
+def test_a_manifest_without_end_is_not_read(here: UPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    seal(here)
+    monkeypatch.setattr(json_data.read_bytes, "__kwdefaults__", {"max_bytes": 100})
+    monkeypatch.setattr(json_data.read, "__kwdefaults__", {"max_bytes": 100})
+    assert "at most 100 bytes" in refusal(lambda: Artifact.open(here)).what
+
+
 @pytest.mark.parametrize("key", NEEDED)
 def test_a_manifest_that_lacks_a_key_is_refused(here: UPath, key: str) -> None:
     seal(here)
@@ -670,6 +703,61 @@ def test_scratches_of_remote_artifacts_are_apart() -> None:
         for made in (a, b):
             made.seal()
         remove(UPath("memory://store-under-test"))
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's folder for temporary files, where everybody may write."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def remote_scratch() -> Path:
+    made = writer("memory://store-under-test/private")
+    try:
+        return made.scratch
+    finally:
+        lock.hold(made.path, made).release(made)
+        remove(UPath("memory://store-under-test"))
+
+
+def test_the_scratch_of_a_remote_artifact_is_closed_to_others(shared: Path) -> None:
+    scratch = remote_scratch()
+    own = scratch.relative_to(shared).parents[-2]
+    assert stat.S_IMODE((shared / own).stat().st_mode) == 0o700
+    assert remote_scratch() == scratch  # a run that goes on finds it again
+
+
+def lay_a_link(place: Path) -> None:
+    (place.parent / "elsewhere").mkdir(mode=0o700)
+    place.symlink_to(place.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda place: place.mkdir(mode=0o755), id="others may look"),
+        pytest.param(lambda place: (place.mkdir(), place.chmod(0o777)), id="others may write"),
+        pytest.param(lay_a_link, id="a link"),
+        pytest.param(Path.touch, id="a file"),
+    ],
+)
+def test_a_scratch_folder_that_others_may_have_made_is_not_used(
+    shared: Path, make: Callable[[Path], object]
+) -> None:
+    make(shared / f"scf-{os.getuid()}")
+    error = refusal(remote_scratch)
+    assert error.what.startswith("The folder for temporary files must be the user's alone")
+    assert error.where == str(shared / f"scf-{os.getuid()}")
+    assert "TMPDIR" in error.fix
+
+
+def test_a_scratch_folder_of_another_user_is_not_used(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shared / "scf-4711").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    assert "is another's" in refusal(remote_scratch).what
 
 
 def test_adopt_moves_a_tree(folder: UPath) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ifas_model.vocabulary import Label, PaiSpecies, Split
-from scf_pipeline.adapters import Frame
+from scf_pipeline.adapters import Frame, celeba_spoof
 from scf_pipeline.adapters.celeba_spoof import ADAPTER, KINDS, boxes, scan
 from scf_pipeline.errors import DatasetLayoutError
 from scf_pipeline.schema import Sample
@@ -190,6 +190,11 @@ def test_annotations_that_contradict_each_other_are_refused(root: Path) -> None:
         "Data/train/4980/spoof/3.jpg",
         f"Data/train/{'1' * 20}/spoof/000003.jpg",
         "Data/train/٣/spoof/000003.jpg",
+        "Data\\train\\4980\\spoof\\000003.jpg",
+        "C:Data/train/4980/spoof/000003.jpg",
+        "//host/Data/train/4980/spoof/000003.jpg",
+        "Data/train/4980/spoof/000003.jpg\0",
+        "Data/train/4980/spoof/000003.jpg\n",
         "",
     ],
 )
@@ -248,6 +253,25 @@ def test_an_unreadable_annotation_is_named(root: Path, text: str) -> None:
     with pytest.raises(DatasetLayoutError, match="must be a JSON object") as caught:
         list(scan(root))
     assert caught.value.where == "metas/intra_test/train_label.json"
+
+
+def test_an_annotation_without_end_is_not_read(root: Path, monkeypatch) -> None:
+    monkeypatch.setattr(celeba_spoof, "MAX_ANNOTATION_BYTES", 30)
+    with pytest.raises(DatasetLayoutError, match="at most 30 bytes, but holds more"):
+        list(scan(root))
+
+
+def test_what_an_error_tells_of_an_annotation_is_short(root: Path) -> None:
+    deep = "[" * 900 + "]" * 900
+    for text in (
+        f'{{"{SPOOF}": {deep}}}',
+        f'{{"{SPOOF}": [{"7, " * 99_999} 7]}}',
+        f'{{"{"x" * 10**6}": 1}}',
+    ):
+        touch(root / "metas/intra_test/train_label.json", text)
+        with pytest.raises(DatasetLayoutError) as caught:
+            list(scan(root))
+        assert len(caught.value.what) < 500
 
 
 def test_a_wrong_root_is_refused_with_a_way_out(tmp_path: Path) -> None:

@@ -45,6 +45,10 @@ def captioner(parts, decoding):
     return blip2.Blip2Captioner(*parts, Instructions(decoding=decoding))
 
 
+def said(speaker, pictures, seeds, **options):
+    return speaker.caption([speaker.prepare(picture) for picture in pictures], seeds, **options)
+
+
 def texts(captions):
     return [caption.text for caption in captions]
 
@@ -52,9 +56,9 @@ def texts(captions):
 @pytest.mark.parametrize("decoding", [GREEDY, BEAMS, SAMPLED], ids=["greedy", "beams", "sampled"])
 def test_a_batch_of_one_and_of_many_give_the_same_captions(parts, pictures, decoding):
     seeds = [3, 1, 4, 2**64 - 1, 5]
-    together = captioner(parts, decoding).caption(pictures, seeds)
+    together = said(captioner(parts, decoding), pictures, seeds)
     alone = [
-        captioner(parts, decoding).caption([picture], [seed])[0]
+        said(captioner(parts, decoding), [picture], [seed])[0]
         for picture, seed in zip(pictures, seeds, strict=True)
     ]
     assert len(set(texts(together))) > 1
@@ -69,8 +73,9 @@ def test_a_batch_of_one_and_of_many_give_the_same_captions(parts, pictures, deco
 def test_halves_of_a_batch_give_the_same_captions_on_a_cpu(parts, pictures, decoding):
     seeds, speaker = list(range(20)), captioner(parts, decoding)
     fitting = _Fitting(Cramped(speaker, 3), 16, name="cramped")
-    halves = fitting.caption(pictures * 4, seeds)
-    whole = speaker.caption(pictures * 4, seeds)
+    prepared = [speaker.prepare(picture) for picture in pictures] * 4
+    halves = fitting.caption(prepared, seeds)
+    whole = speaker.caption(prepared, seeds)
     assert fitting.cuts == [8, 4, 2]
     assert texts(halves) == texts(whole)
     assert [c.num_tokens for c in halves] == [c.num_tokens for c in whole]
@@ -110,24 +115,24 @@ CPU_IS_FULL = (
 def test_memory_that_does_not_suffice_is_said_so_that_the_stage_understands(
     parts, pictures, monkeypatch, error
 ):
-    def fail(**_):
+    def fail(*_):
         raise error
 
-    monkeypatch.setattr(parts[0], "generate", fail)
+    monkeypatch.setattr(blip2, "write", fail)
     with pytest.raises(MemoryError, match="allocate"):
-        captioner(parts, GREEDY).caption(pictures, range(5))
+        said(captioner(parts, GREEDY), pictures, range(5))
 
 
 def test_torch_says_what_is_taken_for_a_lack_of_memory_on_a_cpu(parts, pictures, monkeypatch):
-    monkeypatch.setattr(parts[0], "generate", lambda **_: torch.empty(2**56))
+    monkeypatch.setattr(blip2, "write", lambda *_: torch.empty(2**56))
     with pytest.raises(MemoryError, match="can't allocate memory"):
-        captioner(parts, GREEDY).caption(pictures, range(5))
+        said(captioner(parts, GREEDY), pictures, range(5))
 
 
 def test_another_error_of_torch_is_no_lack_of_memory(parts, pictures, monkeypatch):
-    monkeypatch.setattr(parts[0], "generate", lambda **_: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(blip2, "write", lambda *_: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
-        captioner(parts, GREEDY).caption(pictures, range(5))
+        said(captioner(parts, GREEDY), pictures, range(5))
 
 
 def test_two_pictures_give_different_logits(parts, pictures):
@@ -142,9 +147,9 @@ def test_two_pictures_give_different_logits(parts, pictures):
 
 def test_a_sampled_caption_depends_on_its_seed_and_on_nothing_before_it(parts, pictures):
     speaker = captioner(parts, SAMPLED)
-    first = texts(speaker.caption([pictures[0]] * 3, [1, 2, 1]))
+    first = texts(said(speaker, [pictures[0]] * 3, [1, 2, 1]))
     assert first[0] == first[2] != first[1]
-    assert texts(speaker.caption([pictures[0]], [1])) == first[:1]
+    assert texts(said(speaker, [pictures[0]], [1])) == first[:1]
 
 
 def test_sampling_draws_tokens_as_often_as_the_model_says():
@@ -164,30 +169,45 @@ def test_tokens_outside_the_nucleus_are_never_drawn():
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, BEAMS], ids=["greedy", "beams"])
-def test_log_probabilities_are_the_plain_models(parts, pictures, decoding):
-    """A second writing: one teacher-forced pass over the tokens that were generated."""
+def test_captions_and_their_log_probabilities_are_those_of_generate(parts, pictures, decoding):
+    """A second writing: `generate`, and then one teacher-forced pass over what it wrote."""
     model, processor = parts
     speaker = captioner(parts, decoding)
     inputs = processor(images=pictures[:1], text=["a photo of"], return_tensors="pt")
-    options = speaker._options([0], insist=False)
+    start = inputs["input_ids"].shape[1]
     with torch.inference_mode():
-        tokens = model.generate(**inputs, **options)
+        tokens = model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=decoding.num_beams,
+            min_new_tokens=decoding.min_new_tokens,
+            max_new_tokens=decoding.max_new_tokens,
+            suppress_tokens=[model.config.image_token_index],
+            eos_token_id=speaker.end_tokens,
+            pad_token_id=processor.tokenizer.pad_token_id,
+        )
         inputs["input_ids"], inputs["attention_mask"] = tokens, torch.ones_like(tokens)
         logits = model(**inputs).logits.log_softmax(-1)
-    start = tokens.shape[1]
-    found = speaker.caption(pictures[:1], [0])[0]
-    start -= found.num_tokens + int(tokens[0, -1] in speaker.end_tokens)
-    steps = [
-        float(logits[0, at - 1, tokens[0, at]]) for at in range(start, start + found.num_tokens)
-    ]
+    end = tokens.shape[1] - int(tokens[0, -1] in speaker.end_tokens)
+    found = said(speaker, pictures[:1], [0])[0]
+    words = processor.tokenizer.decode(tokens[0, start:end], skip_special_tokens=True)
+    assert found.text == blip2.tidy(words, prompt="a photo of")
+    assert found.num_tokens == end - start
+    steps = [float(logits[0, at - 1, tokens[0, at]]) for at in range(start, end)]
     assert found.mean_log_probability == pytest.approx(np.mean(steps), abs=1e-3)
 
 
-def test_insisting_penalizes_repetition(parts, pictures):
-    options = captioner(parts, GREEDY)._options([7], insist=True)
-    assert options["repetition_penalty"] == 1.2
-    plain = captioner(parts, GREEDY)._options([7], insist=False)
-    assert plain["repetition_penalty"] == 1.0
+def test_insisting_penalizes_repetition(parts):
+    speaker = captioner(parts, GREEDY)
+    assert speaker._rules(insist=True).repetition_penalty == 1.2
+    assert speaker._rules(insist=False).repetition_penalty == 1.0
+
+
+def test_insisting_draws_anew(parts, pictures):
+    speaker = captioner(parts, SAMPLED)
+    assert texts(said(speaker, pictures, range(5))) != texts(
+        said(speaker, pictures, range(5), insist=True)
+    )
 
 
 def test_no_pictures_give_no_captions(parts):
@@ -218,7 +238,7 @@ def test_a_saved_checkpoint_says_the_same_after_loading(parts, pictures, folder)
     loaded = blip2.BACKEND.load(blip2.BACKEND.resolve(str(folder)))
     assert loaded.instructions.decoding == SAMPLED
     seeds = list(range(len(pictures)))
-    assert loaded.caption(pictures, seeds) == captioner(parts, SAMPLED).caption(pictures, seeds)
+    assert said(loaded, pictures, seeds) == said(captioner(parts, SAMPLED), pictures, seeds)
 
 
 def edit(path, **changes):

@@ -504,3 +504,28 @@ def test_the_cluster_that_the_environment_names_is_joined(ray_engine: Engine) ->
         timeout=120,
     )
     assert done.stdout == f"{ray_engine.call(os.getppid, ONE)} 2.0\n"
+
+
+@pytest.mark.slow
+def test_a_cluster_that_nobody_named_is_not_joined(ray_engine: Engine) -> None:
+    import ray
+
+    code = (
+        "import ray\n"
+        "from scf_pipeline.engine import choose\n"
+        "choose(1)\n"
+        "print(ray.cluster_resources()['CPU'])\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:  # a short path: sockets lie below it
+        note = Path(folder) / "ray" / "ray_current_cluster"  # `ray start` leaves it
+        note.parent.mkdir()
+        note.write_text(ray.get_runtime_context().gcs_address)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"RAY_TMPDIR": folder},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+    assert done.stdout == "1.0\n"

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from scf_pipeline.captioners._pictures import encode_png
-from scf_pipeline.captioners._teaching import pixel_values, see
+from scf_pipeline.captioners._seeing import pixel_values, see
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.sentences import learn_tokenizer, look_at
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scf_pipeline.report.gallery import EACH, captions, mark, responses
+from scf_pipeline.report.gallery import EACH, _image, captions, mark, responses
 from scf_pipeline.report.material import Evaluation
 
 
@@ -40,6 +40,20 @@ def test_a_caption_is_untrusted(material, curated) -> None:
     told = captions(material((), curated))
     assert "<script" not in told
     assert "&lt;script&gt;" in told
+
+
+def test_of_a_text_without_end_only_the_beginning_is_shown(dictionary) -> None:
+    told = mark("a poster of a man " * 60_000, dictionary)
+    assert len(told) < 2_000
+    assert told.startswith("a <mark>poster</mark> of a man")
+    assert told.endswith("...")
+
+
+@pytest.mark.parametrize(
+    "image", [b"<svg onload=alert(1)>", b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" + bytes(2**23)]
+)
+def test_what_is_no_picture_of_ours_is_not_shown(image) -> None:
+    assert _image(image, "Face") == '<div class="blank">no picture</div>'
 
 
 def test_faces_are_not_picked_but_drawn_by_their_names(material, curated) -> None:

@@ -1,5 +1,6 @@
 """Artifacts find each other by the names in their manifests."""
 
+import json
 from collections import namedtuple
 from dataclasses import replace
 
@@ -28,17 +29,62 @@ def test_an_artifact_without_results_is_refused(curated) -> None:
         Evaluation.read(curated[0])
 
 
+def seal(folder, files):
+    writer = ArtifactWriter(folder / "a", None, settings=Settings("evaluate", 1, {}, {}))
+    made = writer.scratch / "m"
+    made.mkdir()
+    for name, content in files.items():
+        (made / name).write_bytes(content)
+    writer.adopt(made)
+    return writer.seal()
+
+
 @pytest.mark.parametrize(
     ("text", "words"), [(b'[{"method": 1}]', "Results must be"), (b"{", "A JSON file must be")]
 )
 def test_damaged_results_are_refused(tmp_path, text, words) -> None:
-    writer = ArtifactWriter(tmp_path / "a", None, settings=Settings("evaluate", 1, {}, {}))
-    made = writer.scratch / "m"
-    made.mkdir()
-    (made / "results.json").write_bytes(text)
-    writer.adopt(made)
     with pytest.raises(ArtifactError, match=words):
-        Evaluation.read(writer.seal())
+        Evaluation.read(seal(tmp_path, {"results.json": text}))
+
+
+FACE = {"face_id": "siw/1#0", "dataset": "siw", "label": "attack", "judgment": "No", "p_yes": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("responses.json", {"a": 1}),
+        ("responses.json", ["words"]),
+        ("responses.json", [FACE | {"p_yes": "0.1"}]),
+        ("responses.json", [FACE | {"judgment": ["No"]}]),
+        ("responses.json", [FACE | {"interpretation": {"a": 1}}]),
+        ("responses.json", [{"face_id": "siw/1#0"}]),
+        ("training.json", ["words"]),
+        ("training.json", {"curve": {"a": 1}}),
+        ("training.json", {"curve": [{"step": "1", "epoch": 1}]}),
+        ("training.json", {"curve": [{"step": 1, "epoch": 1, "judgment": "low"}]}),
+        ("training.json", {"seconds": "long"}),
+        ("training.json", {"samples": None}),
+        ("results.json", {"a": 1}),
+        ("results.json", 3),
+    ],
+)
+def test_files_of_another_kind_are_refused(tmp_path, results_of, name, data) -> None:
+    files = {"results.json": [results_of().to_dict()], name: data}
+    made = seal(tmp_path, {key: json.dumps(value).encode() for key, value in files.items()})
+    with pytest.raises(ArtifactError, match="Results must be as evaluation wrote them"):
+        Evaluation.read(made)
+
+
+@pytest.mark.parametrize(
+    "text", [b"[" * 100_000, b'["\\ud800"]', b"[" + b"9" * 5000 + b"]"],
+    ids=["too deep", "half a sign", "a long number"],
+)  # fmt: skip
+def test_files_that_are_no_plain_json_are_refused(tmp_path, results_of, text) -> None:
+    results = json.dumps([results_of().to_dict()]).encode()
+    made = seal(tmp_path, {"results.json": results, "responses.json": text})
+    with pytest.raises(ArtifactError, match="A JSON file must be as a stage wrote it"):
+        Evaluation.read(made)
 
 
 def test_a_file_that_was_changed_is_refused(tmp_path, seal_evaluation, results_of) -> None:

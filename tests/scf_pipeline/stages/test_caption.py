@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
 from functools import partial
 
@@ -32,6 +33,9 @@ class FakeCaptioner:
     def __init__(self, *, stammers=(), stammers_twice=()):
         self.stammers, self.stammers_twice = set(stammers), set(stammers_twice)
         self.calls = []
+
+    def prepare(self, picture):
+        return picture
 
     def caption(self, pictures, seeds, *, insist=False):
         self.calls.append((len(pictures), insist))
@@ -116,6 +120,36 @@ def test_batches_follow_the_part_and_the_last_may_be_smaller():
     captioner = FakeCaptioner()
     kernel(captioner, batch_size=4)
     assert captioner.calls == [(4, False), (4, False), (2, False)]
+
+
+class Watched(FakeCaptioner):
+    """Captions a batch only once a picture of the next one is being prepared on another thread."""
+
+    def __init__(self):
+        super().__init__()
+        self.prepared, self.threads = 0, set()
+        self.ahead = threading.Condition()
+
+    def prepare(self, picture):
+        with self.ahead:
+            self.prepared += 1
+            self.threads.add(threading.current_thread())
+            self.ahead.notify_all()
+        return picture[:1, :1]
+
+    def caption(self, pictures, seeds, *, insist=False):
+        assert {picture.shape for picture in pictures} == {(1, 1, 3)}
+        done = sum(size for size, _ in self.calls) + len(pictures)
+        with self.ahead:
+            assert self.ahead.wait_for(lambda: self.prepared > min(done, 9), timeout=60)
+        return super().caption(pictures, seeds, insist=insist)
+
+
+def test_the_next_batch_is_prepared_while_one_is_captioned():
+    captioner = Watched()
+    kernel(captioner, batch_size=3)
+    assert captioner.prepared == 10
+    assert threading.main_thread() not in captioner.threads
 
 
 def test_only_the_label_that_was_asked_for_is_captioned():

@@ -282,6 +282,23 @@ def test_a_sample_that_cannot_be_read_stays_as_one_row(picture: Path) -> None:
             assert face["label"] == "attack"
 
 
+@pytest.mark.parametrize(
+    "place", ["../private/a.png", "{}/private/a.png", "print/../../private/a.png"]
+)
+def test_samples_from_elsewhere_do_not_lead_out_of_the_root(tmp_path: Path, place: str) -> None:
+    write_picture(tmp_path / "private/a.png")
+    write_picture(tmp_path / "root/print/a.png")
+    name = place.format(tmp_path)
+    faces = crop(tmp_path / "root", name, "print/a.png")
+    assert [face["reject"] for face in faces] == ["unreadable", None]
+    assert faces[0]["image"] is None
+
+
+def test_a_name_that_no_disk_can_hold_is_a_rejected_row(picture: Path) -> None:
+    faces = crop(picture, "a" * 5_000 + ".png", "print/" * 2_000 + "a.png")
+    assert {face["reject"] for face in faces} <= {"missing", "unreadable"}
+
+
 def test_a_video_that_fails_after_good_frames_leaves_one_rejected_row(tmp_path: Path) -> None:
     import av
 

@@ -161,13 +161,15 @@ def test_the_result_is_a_captioner_with_the_same_prompt_and_decoding(done, faces
     found = blip2.resolve(str(done.path))
     loaded = blip2.load(found)
     assert loaded.instructions == INSTRUCTIONS
-    assert len(loaded.caption([np.zeros((16, 16, 3), np.uint8)], [0])) == 1
+    assert len(loaded.caption([loaded.prepare(np.zeros((16, 16, 3), np.uint8))], [0])) == 1
 
 
 def test_it_learns_what_the_captions_say(faces, captions, model, tmp_path):
     config = FinetuneConfig(trained_parts="full", learning_rate=3e-3, steps=100, batch_size=16)
     taught = blip2.load(blip2.resolve(str(run(tmp_path, faces, captions, model, config).path)))
-    squares = [np.full((16, 16, 3), colour, np.uint8) for colour in COLOURS.values()]
+    squares = [
+        taught.prepare(np.full((16, 16, 3), colour, np.uint8)) for colour in COLOURS.values()
+    ]
     said = [caption.text for caption in taught.caption(squares, [0] * 3)]
     assert said == list(COLOURS)
 

@@ -1,0 +1,246 @@
+"""Captions token by token: what transformers' `generate` would write, with less work.
+
+* A prompt is read once for each picture, however many beams continue it. Beams are positions, not
+  rows: each sees, by its mask, the prompt and its own words, so no cache is copied or reordered.
+* Captions that are done leave the batch.
+* Of the logits no more is kept than the log-probability of the token that was chosen.
+
+Shapes in this file:
+    B pictures, K beams, S tokens of the prompt, T new tokens, W vocabulary, D width,
+    C candidates, R rows: B, or B K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from scf_pipeline.captioners._reading import Reader
+
+NEVER = -1e9
+"""Score of what may not be chosen; `generate` uses the same."""
+
+
+class Sampler(Protocol):
+    """Turns the best token of a row into a drawn one."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return scores whose arg max is the draw, (R, W) -> (R, W)."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but these."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What may be written. The options of `generate` of the same names mean the same."""
+
+    end_tokens: Sequence[int]
+    """Ids that end a caption."""
+
+    pad_token: int
+    """Id that fills what comes after the end."""
+
+    suppressed: int
+    """Id that is never written."""
+
+    min_new_tokens: int = 0
+    """Least number of tokens before an end."""
+
+    max_new_tokens: int
+    """Largest number of tokens, the end included."""
+
+    repetition_penalty: float = 1.0
+    """Factor against tokens that occurred already, in the prompt too."""
+
+    num_beams: int = 1
+    """Width of the beam search; 1 takes the best token of each step."""
+
+    length_penalty: float = 1.0
+    """Exponent of the length by which the score of a beam is divided."""
+
+    def apply(self, text: Tensor, scores: Tensor, step: int) -> None:
+        """Change the scores of the next token in place, (R, any), (R, W)."""
+        if self.repetition_penalty != 1:
+            said = scores.gather(1, text)
+            said = torch.where(
+                said < 0, said * self.repetition_penalty, said / self.repetition_penalty
+            )
+            scores.scatter_(1, text, said)
+        if step < self.min_new_tokens:
+            scores[:, list(self.end_tokens)] = -torch.inf
+        scores[:, self.suppressed] = -torch.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """New tokens of a batch."""
+
+    tokens: Tensor
+    """The end included, then padding, (B, T)."""
+
+    log_probabilities: Tensor
+    """Of each token under the plain model, 0 where there is padding, (B, T)."""
+
+
+def write(
+    language: Any,  # noqa: ANN401 - a causal language model of transformers
+    prompt: Tensor,
+    prompt_ids: Tensor,
+    rules: Rules,
+    sampler: Sampler | None = None,
+    reader: Reader | None = None,
+) -> Written:
+    """Continue the prompts of a batch.
+
+    Args:
+        language: The language model, in evaluation mode.
+        prompt: Embeddings, pictures included, without padding, (B, S, D).
+        prompt_ids: Their ids, (B, S).
+        rules: What may be written.
+        sampler: Draws tokens where there is one beam; without it the best are taken.
+        reader: Runs the language model; ``None`` makes one.
+    """
+    if reader is None:
+        reader = Reader(language, room=prompt.shape[1] + rules.max_new_tokens * rules.num_beams)
+    if rules.num_beams > 1:
+        return _write_beams(reader, prompt, prompt_ids, rules)
+    return _write_best(reader, prompt, prompt_ids, rules, sampler)
+
+
+def _write_best(
+    reader: Reader, prompt: Tensor, text: Tensor, rules: Rules, sampler: Sampler | None
+) -> Written:
+    logits = reader.read(prompt)  # (R, W)
+    ends = torch.tensor(rules.end_tokens, device=text.device)
+    shape = (len(text), rules.max_new_tokens)
+    written = Written(text.new_full(shape, rules.pad_token), logits.new_zeros(shape))
+    rows = torch.arange(len(text), device=text.device)
+    for step in range(rules.max_new_tokens):
+        total = logits.logsumexp(-1)
+        plain = logits.clone() if rules.repetition_penalty != 1 else logits
+        rules.apply(text, logits, step)
+        scores = logits if sampler is None else sampler(text, logits)
+        chosen = scores.argmax(-1, keepdim=True)  # (R, 1)
+        written.tokens[rows, step] = chosen[:, 0]
+        written.log_probabilities[rows, step] = plain.gather(1, chosen)[:, 0] - total
+        going = torch.isin(chosen[:, 0], ends, invert=True).nonzero()[:, 0]
+        if not len(going) or step + 1 == rules.max_new_tokens:
+            break
+        text = torch.cat([text, chosen], dim=1)
+        if len(going) < len(rows):
+            rows, text, chosen = rows[going], text[going], chosen[going]
+            reader.keep(going)
+            if sampler is not None:
+                sampler.keep(going)
+        logits = reader.read_tokens(chosen)[:, 0]
+    return written
+
+
+@dataclass(slots=True)
+class _Beams:
+    """Beams of some pictures, and what they have written."""
+
+    tokens: Tensor
+    """(B, K or C, T)"""
+
+    told: Tensor
+    """Plain log-probabilities, (B, K or C, T)."""
+
+    scores: Tensor
+    """(B, K or C)"""
+
+    def pick(self, at: Tensor, scores: Tensor) -> _Beams:
+        """Return some beams of each picture, (B, any), with new scores."""
+        wide = at.unsqueeze(-1)
+        return _Beams(
+            self.tokens.take_along_dim(wide, 1), self.told.take_along_dim(wide, 1), scores
+        )
+
+    def of(self, pictures: Tensor) -> _Beams:
+        """Return the beams of some pictures."""
+        return _Beams(self.tokens[pictures], self.told[pictures], self.scores[pictures])
+
+
+def _write_beams(reader: Reader, prompt: Tensor, text: Tensor, rules: Rules) -> Written:
+    """Search with beams as `generate` does with ``early_stopping=False``."""
+    logits = reader.read(prompt).unsqueeze(1)  # (B, 1, W): all beams begin alike
+    ends = torch.tensor(rules.end_tokens, device=text.device)
+    shape = (len(text), rules.num_beams, rules.max_new_tokens)
+    running = _Beams(
+        text.new_full(shape, rules.pad_token),
+        logits.new_zeros(shape),
+        logits.new_full(shape[:2], NEVER),
+    )
+    running.scores[:, 0] = 0  # so only the first may be continued at first
+    done = _Beams(running.tokens, running.told, torch.full_like(running.scores, NEVER))
+    seen = torch.ones((*shape[:2], text.shape[1]), dtype=torch.bool, device=text.device)
+    own = torch.eye(rules.num_beams, dtype=torch.bool, device=text.device)
+    written = Written(running.tokens[:, 0].clone(), running.told[:, 0].clone())
+    rows = torch.arange(len(text), device=text.device)
+    for step in range(rules.max_new_tokens):
+        found, parents = _continue(running, logits, text, rules, step)
+        ended = torch.isin(found.tokens[:, :, step], ends)
+        if step + 1 == rules.max_new_tokens:
+            ended = torch.ones_like(ended)
+        divisor = (step + 1) ** rules.length_penalty
+        done = _finish(done, found, ended, divisor)
+        written.tokens[rows], written.log_probabilities[rows] = done.tokens[:, 0], done.told[:, 0]
+        best = (found.scores + ended * NEVER).topk(rules.num_beams)
+        running = found.pick(best.indices, best.values)
+        # While one of the K places for finished beams is free, its score is NEVER.
+        hopeful = running.scores[:, 0] / divisor > done.scores.amin(1)
+        going = hopeful.nonzero()[:, 0]
+        if not len(going) or step + 1 == rules.max_new_tokens:
+            break
+        seen = seen.take_along_dim(parents.gather(1, best.indices).unsqueeze(-1), 1)
+        seen = torch.cat([seen, own.expand(len(seen), -1, -1)], dim=-1)
+        if len(going) < len(rows):
+            rows, text, seen = rows[going], text[going], seen[going]
+            running, done = running.of(going), done.of(going)
+            reader.keep(going)
+        logits = reader.read_tokens(running.tokens[:, :, step], seen)
+    return written
+
+
+def _continue(
+    running: _Beams, logits: Tensor, text: Tensor, rules: Rules, step: int
+) -> tuple[_Beams, Tensor]:
+    """Return the best continuations, best first, and the beam that each continues, (B, C)."""
+    width, vocabulary = rules.num_beams, logits.shape[-1]
+    plain = logits.log_softmax(-1).expand(-1, width, -1)  # (B, K, W)
+    scores = plain.clone(memory_format=torch.contiguous_format)
+    texts = torch.cat(
+        [text.unsqueeze(1).expand(-1, width, -1), running.tokens[:, :, :step]], dim=-1
+    )
+    rules.apply(texts.flatten(0, 1), scores.view(-1, vocabulary), step)
+    scores += running.scores.unsqueeze(-1)
+    # So many that K remain to go on with, should the best tokens of every beam be ends.
+    count = max(2, 1 + len(rules.end_tokens)) * width
+    best = scores.flatten(1).topk(count)
+    parents, chosen = best.indices // vocabulary, best.indices % vocabulary
+    found = running.pick(parents, best.values)
+    found.tokens[:, :, step] = chosen
+    told = plain.take_along_dim(parents.unsqueeze(-1), 1).gather(2, chosen.unsqueeze(-1))
+    found.told[:, :, step] = told.squeeze(-1)
+    return found, parents
+
+
+def _finish(done: _Beams, found: _Beams, ended: Tensor, divisor: float) -> _Beams:
+    """Return the best finished beams, old and new; only the first K continuations may finish."""
+    width = done.scores.shape[1]
+    may_finish = ended & (torch.arange(ended.shape[1], device=ended.device) < width)
+    scores = torch.cat([done.scores, found.scores / divisor + ~may_finish * NEVER], dim=1)
+    best = scores.topk(width)
+    both = _Beams(
+        torch.cat([done.tokens, found.tokens], dim=1),
+        torch.cat([done.told, found.told], dim=1),
+        scores,
+    )
+    return both.pick(best.indices, best.values)

@@ -1,0 +1,105 @@
+"""From a picture to what the language model reads.
+
+Shapes in this file:
+    B batch, S sequence, P image patches and class token, V vision width, D language width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+LEVELS = 256
+
+
+class Eye:
+    """What a checkpoint's image processor does to a picture, in two halves with the same result.
+
+    The first half, on any thread, brings the picture to the model's size and stays in 8 bits: a
+    quarter of what floats take to keep and to move. The second half, where the model is, looks up
+    what each of the 256 values becomes: rescaling and normalizing treat all pixels of a channel
+    alike.
+
+    Args:
+        image_processor: Of the checkpoint, in its PIL form.
+    """
+
+    def __init__(self, image_processor: Any) -> None:  # noqa: ANN401 - untyped in transformers
+        self.image_processor = image_processor
+        ramp = np.repeat(np.arange(LEVELS, dtype=np.uint8)[None, :, None], 3, axis=2)
+        values = self._process(ramp, do_resize=False, do_center_crop=False, do_pad=False)
+        self.values = torch.from_numpy(values[:, 0])  # (3, LEVELS)
+
+    def prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a picture, RGB, (H, W, 3), at the model's size, (3, side, side), in 8 bits."""
+        return self._process(picture, do_rescale=False, do_normalize=False)
+
+    def pixel_values(
+        self, prepared: Sequence[NDArray[np.uint8]], *, device: torch.device, dtype: torch.dtype
+    ) -> Tensor:
+        """Return prepared pictures as the vision tower wants them, (B, 3, side, side)."""
+        pixels = torch.from_numpy(np.stack(prepared)).to(device).int()
+        found = [
+            values.index_select(0, pixels[:, channel].flatten()).view_as(pixels[:, channel])
+            for channel, values in enumerate(self.values.to(device, dtype))
+        ]
+        return torch.stack(found, dim=1)
+
+    def _process(self, picture: NDArray[np.uint8], **options: bool) -> Any:  # noqa: ANN401
+        found = self.image_processor(Image.fromarray(picture), return_tensors="np", **options)
+        return found["pixel_values"][0]
+
+
+def prompt_ids(processor: Blip2Processor, prompt: str) -> list[int]:
+    """Return the ids that every caption continues: image tokens, start token, prompt."""
+    # Image tokens come before the start token, as `Blip2Processor` puts them.
+    image: int = processor.tokenizer.convert_tokens_to_ids("<image>")
+    words: list[int] = processor.tokenizer(prompt)["input_ids"]
+    return [image] * processor.num_query_tokens + words
+
+
+def pixel_values(processor: Blip2Processor, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Return pictures as the vision tower wants them, (B, 3, side, side)."""
+    images = [Image.fromarray(picture) for picture in pictures]
+    values: Tensor = processor.image_processor(images, return_tensors="pt")["pixel_values"]
+    return values
+
+
+def see(model: Blip2ForConditionalGeneration, pixels: Tensor) -> Tensor:
+    """Return the vision tower's features, (B, 3, side, side) -> (B, P, V)."""
+    seen: Tensor = model.vision_model(pixel_values=pixels).last_hidden_state
+    return seen
+
+
+def image_token(model: Blip2ForConditionalGeneration) -> int:
+    """Return the id at which the language model sees a query's answer."""
+    found = model.config.image_token_index
+    if found is None:
+        raise ValueError("`image_token_index` must be set in the model's config, but is None.")
+    return found
+
+
+def embed(model: Blip2ForConditionalGeneration, features: Tensor, input_ids: Tensor) -> Tensor:
+    """Return what the language model reads: words, and at image tokens what the Q-Former answers.
+
+    Args:
+        model: BLIP-2 whose language model is a decoder.
+        features: Of the vision tower, (B, P, V).
+        input_ids: Image tokens and words, (B, S).
+
+    Returns:
+        Embeddings, (B, S, D).
+    """
+    queries = model.query_tokens.expand(len(features), -1, -1)
+    answers = model.qformer(query_embeds=queries, encoder_hidden_states=features)
+    soft = model.language_projection(answers.last_hidden_state)
+    embeddings = model.get_input_embeddings()(input_ids)
+    is_image = torch.eq(input_ids, image_token(model)).unsqueeze(-1)
+    return embeddings.masked_scatter(is_image, soft.to(embeddings.dtype))

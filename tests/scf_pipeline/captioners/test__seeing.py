@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import BlipImageProcessorPil
+
+from scf_pipeline.captioners._seeing import Eye
+
+PROCESSORS = {
+    "published": BlipImageProcessorPil(size={"height": 32, "width": 32}),
+    "other-colours": BlipImageProcessorPil(
+        size={"height": 48, "width": 48}, image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.5, 1.0]
+    ),
+    "no-normalizing": BlipImageProcessorPil(size={"height": 32, "width": 32}, do_normalize=False),
+    "bilinear": BlipImageProcessorPil(size={"height": 32, "width": 32}, resample=2),
+}
+SIZES = [(32, 32), (33, 47), (224, 224), (50, 30), (1, 1), (3, 3)]
+
+
+@pytest.mark.parametrize("processor", PROCESSORS.values(), ids=PROCESSORS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pixels_are_those_of_the_processor_to_the_last_bit(processor, dtype):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
+    pictures += [np.full((8, 8, 3), level, dtype=np.uint8) for level in (0, 1, 128, 255)]
+    whole = processor([Image.fromarray(picture) for picture in pictures], return_tensors="pt")
+    eye = Eye(processor)
+    prepared = [eye.prepare(picture) for picture in pictures]
+    found = eye.pixel_values(prepared, device=torch.device("cpu"), dtype=dtype)
+    assert torch.equal(found, whole["pixel_values"].to(dtype))
+
+
+def test_a_prepared_picture_stays_in_8_bits():
+    eye = Eye(PROCESSORS["published"])
+    prepared = eye.prepare(np.zeros((224, 100, 3), dtype=np.uint8))
+    assert (prepared.dtype, prepared.shape) == (np.uint8, (3, 32, 32))
+
+
+@pytest.mark.parametrize("level", [0, 17, 255])
+def test_every_level_becomes_what_the_processor_makes_of_it(level):
+    eye = Eye(PROCESSORS["other-colours"])
+    picture = np.full((48, 48, 3), level, dtype=np.uint8)
+    whole = PROCESSORS["other-colours"](Image.fromarray(picture), return_tensors="pt")
+    assert torch.equal(eye.values[:, level], whole["pixel_values"][0, :, 0, 0])
