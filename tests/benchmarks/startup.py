@@ -1,7 +1,8 @@
 """Seconds of whole commands: `scf --help`, `ifas --help`, and a reproduction that is all sealed.
 
-Every figure is the time of a process from its start to its end, as a user waits for it. A table of
-the slowest imports follows. The sealed reproduction needs the folder of a finished one and is
+Every figure is the time of a process from its start to its end, as a user waits for it, and beside
+it the time of the processor, which other processes disturb less. A table of the slowest imports
+follows. The sealed reproduction needs the folder of a finished one and is
 skipped where there is none. Prints a table to stderr and JSON to stdout.
 
 Example: python tests/benchmarks/startup.py --sealed runs/default --scale default
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands["python -c pass"] = [sys.executable, "-c", "pass"]
     found: dict[str, Any] = {
         "machine": machine(["typer", "rich", "pydantic"]),
-        "seconds": measure(commands, options.rounds),
+        "commands": measure(commands, options.rounds),
         "imports_ms": {name: slowest(module) for name, module in MODULES.items()},
     }
     flow = f"flows/reproduce.py:{options.scale.upper()}"
     command = [str(BIN / "scf"), "run", flow, "--out", str(options.sealed)]
     if (problem := unsealed(command, options.sealed)) is None:
-        found["seconds"] |= measure({f"scf run {flow}, sealed": command}, options.rounds)
+        found["commands"] |= measure({f"scf run {flow}, sealed": command}, options.rounds)
     else:
         sys.stderr.write(f"no sealed reproduction was timed: {problem}\n")
     publish(found, rows_of(found))
@@ -58,14 +60,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(commands: dict[str, list[str]], rounds: int) -> dict[str, Any]:
-    """Run the commands turn by turn, and return the seconds of each."""
-    runs = {name: partial(run_whole, command) for name, command in commands.items()}
-    return {name: spread(seconds) for name, seconds in take_turns(runs, rounds).items()}
+    """Run the commands turn by turn, and return both times of each."""
+    cpu: dict[str, list[float]] = {name: [] for name in commands}
+    runs = {name: partial(run_whole, command, cpu[name]) for name, command in commands.items()}
+    seconds = take_turns(runs, rounds)
+    return {
+        name: {"seconds": spread(seconds[name]), "cpu_seconds": spread(cpu[name][1:])}
+        for name in commands
+    }
 
 
-def run_whole(command: Sequence[str]) -> None:
-    """Run a command from its start to its end."""
+def run_whole(command: Sequence[str], cpu: list[float]) -> None:
+    """Run a command from its start to its end, and note the processor's time."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def slowest(module: str, most: int = 12) -> list[tuple[str, float]]:
@@ -89,8 +99,9 @@ def unsealed(command: Sequence[str], folder: Path) -> str | None:
 
 def rows_of(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the figures for people."""
-    for name, seconds in found["seconds"].items():
-        yield f"{name}, s", seconds
+    for name, told in found["commands"].items():
+        yield f"{name}, s", told["seconds"]
+        yield f"{name}, CPU s", told["cpu_seconds"]
     for name, imports in found["imports_ms"].items():
         for module, ms in imports:
             yield f"{name} imports {module}, ms", ms

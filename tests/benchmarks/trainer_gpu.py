@@ -7,7 +7,8 @@ reaches counts every matrix product and convolution of the update, forward and b
 with pixels and with cached features take turns. Prints a table to stderr and JSON to stdout.
 
 Needs torch, transformers and this project's light dependencies; no Ray, no network, no data.
-Without a GPU, toy sizes run on the CPU: they show that the script works, and nothing of a GPU.
+Without a GPU, toy sizes run on the CPU: they show that the script works, and nothing of a GPU. What
+a full-size update multiplies is counted anywhere, on tensors without memory.
 
 Example: python tests/benchmarks/trainer_gpu.py --rounds 20
 """
@@ -104,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = measure(sizes, device, options.rounds)
     card = None if is_toy else torch.cuda.get_device_name(device)
     told = {"machine": machine(), "card": card, "cuda": torch.version.cuda, "is_toy": is_toy}
+    found["full_size_tflop"] = count_full_size()
     publish(told | found, rows_of(found))
 
 
@@ -219,6 +221,15 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def count_full_size() -> dict[str, float]:
+    """Return what a full-size update multiplies, with pixels and with features."""
+    model = build(PAPER, torch.device("meta"))
+    return {
+        name: count(lambda batch=batch: model(**batch).loss.backward()) / 1e12
+        for name, batch in batches(model, PAPER, torch.device("meta")).items()
+    }
+
+
 def count(work: Callable[[], None]) -> int:
     """Return the floating-point operations of matrix products, attention and convolutions."""
     with FlopCounterMode(display=False) as counter:
@@ -246,6 +257,8 @@ def rows_of(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"faces/s with {name}", one["faces_per_s"]
         yield f"TFLOP of an update with {name}", one["tflop"]
         yield f"share of the matrix rate with {name}", one["share_of_matrix_rate"]
+    for name, tflop in found["full_size_tflop"].items():
+        yield f"full size: TFLOP of an update with {name}", tflop
     if found["peak_gib"] is not None:
         yield "peak memory, GiB", found["peak_gib"]
 

@@ -5,8 +5,9 @@ weights. One worker and two take turns on the same parts, in one local cluster. 
 when it has finished a part. The speed is that of the while in which all workers are at work: from
 when the last of them has finished its first part to when the first of them finishes its last. So
 start-up is apart (a new process imports and loads for seconds) and so is the end, when one worker
-waits for the other; `whole` is the ratio with both. Both must write the same bytes. Prints a table
-to stderr and JSON to stdout.
+waits for the other; `whole` is the ratio with both. Both must write the same rows. The processor's
+time of a part tells what the ratio would be on idle cores: other processes disturb it less. Prints
+a table to stderr and JSON to stdout.
 
 Example: python tests/benchmarks/workers.py --stages crop --rounds 5
 """
@@ -66,7 +67,8 @@ class Noting:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         digest = hashlib.sha256(sink.getvalue()).hexdigest()
-        (self.folder / str(number)).write_text(json.dumps([os.getpid(), time.time(), digest]))
+        noted = [os.getpid(), time.time(), time.process_time(), digest]
+        (self.folder / str(number)).write_text(json.dumps(noted))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -137,49 +139,73 @@ def compare(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     """Run the task with one worker and with all, turn by turn."""
     # The first engine starts the cluster: for all workers, then also where one is used.
     engines = {workers: RayEngine(workers) for workers in (options.workers, 1)}
-    speeds: dict[int, list[float]] = {workers: [] for workers in engines}
-    seconds: dict[int, list[float]] = {workers: [] for workers in engines}
-    written = set()
-    for _ in range(options.rounds):
-        for workers, engine in engines.items():
-            with tempfile.TemporaryDirectory() as folder:
-                begun = time.monotonic()
-                write: Write = Noting(Path(folder))
-                done = engine.map_parts(task.make_kernel, task.parts, write, Resources(cpus=1))
-                numbers = sorted(done)
-                seconds[workers].append(time.monotonic() - begun)
-                notes = [json.loads((Path(folder) / str(n)).read_text()) for n in numbers]
-            speeds[workers].append(speed(notes, workers))
-            written.add(tuple(digest for _, _, digest in notes))
-    if len(written) != 1:
+    runs: dict[int, list[Run]] = {workers: [] for workers in engines}
+    for number in range(options.rounds):
+        order = list(engines) if number % 2 == 0 else list(reversed(engines))
+        for workers in order:
+            runs[workers].append(run_once(task, engines[workers], workers))
+    if len({run.rows for told in runs.values() for run in told}) != 1:
         raise RuntimeError("The workers must write the same rows, but do not.")
-    all_, one = options.workers, 1
+    all_, one = runs[options.workers], runs[1]
     return {
-        "parts_each_second": {workers: spread(values) for workers, values in speeds.items()},
-        "speedup": spread(ratios(speeds[all_], speeds[one])),
-        "whole_seconds": {workers: spread(values) for workers, values in seconds.items()},
-        "whole": spread(ratios(seconds[one], seconds[all_])),
+        "parts_each_second": {n: spread([run.speed for run in told]) for n, told in runs.items()},
+        "speedup": spread(ratios([run.speed for run in all_], [run.speed for run in one])),
+        "whole": spread(ratios([run.seconds for run in one], [run.seconds for run in all_])),
+        "cpu_seconds_a_part": {n: spread([run.cpu for run in told]) for n, told in runs.items()},
     }
 
 
-def speed(notes: Sequence[Sequence[Any]], workers: int) -> float:
-    """Return the parts that were finished each second while all workers were at work."""
-    finished: dict[int, list[float]] = {}
-    for worker, when, _ in notes:
-        finished.setdefault(worker, []).append(when)
-    if len(finished) != workers:
-        raise RuntimeError(f"{workers} workers must work, but {len(finished)} did: more parts?")
-    first = max(min(times) for times in finished.values())
-    last = min(max(times) for times in finished.values())
-    parts = sum(first < when <= last for times in finished.values() for when in times)
-    return parts / (last - first)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one run of the task took."""
+
+    seconds: float
+    """From its begin to its end."""
+
+    speed: float
+    """Parts each second while all workers were at work."""
+
+    cpu: float
+    """Seconds of the processor for each of these parts."""
+
+    rows: tuple[str, ...]
+    """Hash of what was made of each part."""
+
+
+def run_once(task: Task, engine: RayEngine, workers: int) -> Run:
+    """Run the task, and work out from the workers' notes how fast."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.monotonic()
+        write: Write = Noting(Path(folder))
+        done = engine.map_parts(task.make_kernel, task.parts, write, Resources(cpus=1))
+        numbers = sorted(done)
+        seconds = time.monotonic() - begun
+        notes = [json.loads((Path(folder) / str(number)).read_text()) for number in numbers]
+    ticks: dict[int, list[tuple[float, float]]] = {}
+    for worker, when, cpu, _ in notes:
+        ticks.setdefault(worker, []).append((when, cpu))
+    if len(ticks) != workers:
+        raise RuntimeError(f"{workers} workers must work, but {len(ticks)} did: give more parts.")
+    first = max(min(told)[0] for told in ticks.values())
+    last = min(max(told)[0] for told in ticks.values())
+    both = [[tick for tick in sorted(told) if first <= tick[0] <= last] for told in ticks.values()]
+    parts = sum(first < when for told in both for when, _ in told)
+    spent = sum(told[-1][1] - told[0][1] for told in both)
+    return Run(
+        seconds=seconds,
+        speed=parts / (last - first),
+        cpu=spent / sum(len(told) - 1 for told in both),
+        rows=tuple(rows for *_, rows in notes),
+    )
 
 
 def rows_of(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the figures for people."""
     for stage, told in found.items():
         for workers, speed_ in told["parts_each_second"].items():
-            yield f"{stage}, {workers} workers, parts/s", speed_
+            yield f"{stage}, workers {workers}, parts/s", speed_
+        for workers, cpu in told["cpu_seconds_a_part"].items():
+            yield f"{stage}, workers {workers}, CPU s of a part", cpu
         yield f"{stage}, speed-up", told["speedup"]
         yield f"{stage}, speed-up with start-up and end", told["whole"]
 
