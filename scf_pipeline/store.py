@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import pyarrow as pa
@@ -48,7 +48,7 @@ from scf_pipeline.files import (
     write_whole,
 )
 from scf_pipeline.reach import as_local
-from scf_pipeline.schema import REJECT, check_columns, check_rows, conform
+from scf_pipeline.schema import REJECT, check_columns, check_rows, conform, is_below
 from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
 P = TypeVar("P", bound=Part)
@@ -482,8 +482,7 @@ def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON 
 
 
 def _check_entry(name: str, entry: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if not is_below(name) or "://" in name:
         raise ValueError(f"the file {name!r} lies elsewhere")
     if not isinstance(entry["sha256"], str) or not isinstance(entry["bytes"], int):
         raise TypeError(f"the entry of the file {name!r} is {entry!r}")

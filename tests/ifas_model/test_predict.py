@@ -1,6 +1,7 @@
 """Judging of picture files by tiny models that were never taught."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -213,3 +214,13 @@ def test_settings_without_weights_are_no_model(tmp_path):
     plain = TypeAdapter(TrainConfig).dump_python(IFAS, mode="json")
     (tmp_path / SETTINGS).write_text(json.dumps(plain))
     assert refusal(tmp_path).what.startswith("A checkpoint must be complete and sound, but is not")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"seed": ' + "9" * 5_000 + "}", '{"protocol": "\\ud800"}']
+)
+def test_settings_that_no_training_wrote_are_refused(vit, tmp_path, text):
+    folder = shutil.copytree(vit, tmp_path / "copy")
+    (folder / SETTINGS).write_text(text)
+    with pytest.raises(ModelError, match=r"must hold the train\.json of its training"):
+        load_judge(folder)

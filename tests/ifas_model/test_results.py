@@ -193,3 +193,16 @@ def test_four_printed_pairs_cannot_be_and_all_others_can(bounds) -> None:
         if not low - rounding <= auc <= high + rounding:
             impossible.add(pair)
     assert impossible == MISPRINTED
+
+
+LONG = '[{"seed": ' + "9" * 5_000 + "}]"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[" * 900 + "]" * 900, LONG, '["\\ud800"]'],
+    ids=["deep", "deep and whole", "a long number", "half a sign"],
+)  # fmt: skip
+def test_what_no_evaluation_writes_is_a_value_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(ValueError, match=r"results\.json: "):
+        load(tmp_path / "results.json")

@@ -126,7 +126,9 @@ def test_hidden_files_of_the_system_are_no_reason_to_refuse(tmp_path: Path) -> N
     assert not take(tmp_path).is_done
 
 
-@pytest.mark.parametrize("text", ["", "{", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "\x00", "[" * 100_000, "[" * 900 + "]" * 900, "9" * 5_000, '"\\ud800"']
+)
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     folder = take(tmp_path / "out")
     folder.finish(make(folder, "training.json"))

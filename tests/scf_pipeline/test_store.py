@@ -466,6 +466,22 @@ def test_a_manifest_with_a_wrong_value_is_refused(here: UPath, key: str, value: 
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("/etc/hostname", "../a", "data/../../a", "", ".", "data/a\0"),
+        *("file:///etc/hostname", "http://127.0.0.1:9/x", "memory://elsewhere/x"),
+    ],
+)
+def test_a_manifest_that_leads_out_of_its_folder_is_refused(folder: UPath, name: str) -> None:
+    seal(folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    del manifest["seal"]  # so that it is not the seal which tells
+    manifest["files"][name] = manifest["files"]["data/part-00000.parquet"]
+    (folder / "manifest.json").write_bytes(json.dumps(manifest).encode())
+    assert "lies elsewhere" in refusal(lambda: Artifact.open(folder)).what
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("inputs", {"faces": {"a": 1}}),
@@ -482,6 +498,7 @@ def test_what_a_manifest_tells_people_is_of_its_kind_too(
 ) -> None:
     seal(here)
     manifest = json.loads((here / "manifest.json").read_bytes()) | {key: value}
+    del manifest["seal"]  # so that it is not the seal which tells
     found = Settings.from_dict(manifest)
     told = json.dumps(manifest | {"fingerprint": found.fingerprint})
     (here / "manifest.json").write_text(told)
