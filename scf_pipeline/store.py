@@ -5,7 +5,6 @@ Where its files lie in an artifact's folder, `scf_pipeline.files` tells.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -13,16 +12,14 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field, TypeAdapter
-from pydantic.dataclasses import dataclass as checked
 from upath import UPath
 
 from scf_pipeline import lock, provenance, reach
@@ -47,14 +44,12 @@ from scf_pipeline.files import (
     write_parquet,
     write_whole,
 )
+from scf_pipeline.manifest import check, to_json, with_seal
 from scf_pipeline.reach import as_local
-from scf_pipeline.schema import REJECT, check_columns, check_rows, conform, is_below
+from scf_pipeline.schema import REJECT, check_columns, check_rows, conform
 from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
 P = TypeVar("P", bound=Part)
-
-SEAL = "seal"
-"""Key of a manifest: the hash of all the rest of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +142,7 @@ class Artifact:
             )
         try:
             manifest = reach.read_json(file)
-            _check_manifest(manifest)
+            check(manifest)
         except DAMAGE as error:
             raise ArtifactError(
                 f"A manifest must be as a stage wrote it, but is damaged: {error!r}.",
@@ -273,7 +268,7 @@ class ArtifactWriter:
                 fix="Choose another folder.",
             )
         else:  # new, but for what a writer left that broke off here
-            write_whole(file, _to_json(settings.to_dict()))
+            write_whole(file, to_json(settings.to_dict()))
 
     def sealed(self) -> Artifact | None:
         """Return the artifact if an earlier run finished it."""
@@ -341,7 +336,7 @@ class ArtifactWriter:
 
         It comes before the part is written: what is remarked of a part that stays is never lost.
         """
-        write_whole(self.path / REMARKS / f"{part_name(number)}.json", _to_json(remark))
+        write_whole(self.path / REMARKS / f"{part_name(number)}.json", to_json(remark))
 
     def remarks(self) -> dict[str, Any]:
         """Return what was remarked, by the part's file name; `seal` removes it."""
@@ -421,9 +416,8 @@ class ArtifactWriter:
             "machine": provenance.machine(),
             "seconds": round(time.monotonic() - self._begun, 1),
         }
-        told = json.loads(_to_json(manifest))  # as a reader will have it
         held.check()
-        write_whole(self.path / MANIFEST, _to_json(told | {SEAL: digest(told)}))
+        write_whole(self.path / MANIFEST, to_json(with_seal(manifest)))
         # Not before: whoever writes beside this one then finds its file gone and nothing there.
         for leftover in reach.below(self.path):
             if leftover.name.endswith(PARTIAL):
@@ -449,49 +443,6 @@ class ArtifactWriter:
                 where=str(self.path),
                 fix="Choose another folder, or delete this one.",
             )
-
-
-@checked(kw_only=True)
-class _Provenance:
-    """What a manifest tells beside settings, counts and files; all of it is for people."""
-
-    notes: dict[str, Any] = field(default_factory=dict)
-    packages: dict[str, str | None] = field(default_factory=dict)
-    commit: str | None = None
-    machine: str | None = None
-    seconds: Annotated[float, Field(strict=True)] | None = None
-
-
-_PROVENANCE = TypeAdapter(_Provenance)
-
-
-def _check_manifest(manifest: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
-    """Raise one of `DAMAGE` if a manifest is not as a stage wrote it."""
-    if Settings.from_dict(manifest).fingerprint != manifest["fingerprint"]:
-        raise ValueError("the fingerprint is not that of its settings")
-    if Counts.from_dict(manifest["counts"]).to_dict() != manifest["counts"]:
-        raise ValueError("the counts do not add up")
-    if not all(map(_is_named, manifest["inputs"].values())):
-        raise TypeError("an input is neither a name nor a list of names")
-    _PROVENANCE.validate_python(manifest)
-    for name, entry in manifest["files"].items():
-        _check_entry(name, entry)
-    rest = {name: value for name, value in manifest.items() if name != SEAL}
-    if manifest.get(SEAL, digest(rest)) != digest(rest):  # absent where an earlier version wrote it
-        raise ValueError("its content was edited: the seal is that of another")
-
-
-def _check_entry(name: str, entry: Any) -> None:  # noqa: ANN401 - whatever the JSON holds
-    if not is_below(name) or "://" in name:
-        raise ValueError(f"the file {name!r} lies elsewhere")
-    if not isinstance(entry["sha256"], str) or not isinstance(entry["bytes"], int):
-        raise TypeError(f"the entry of the file {name!r} is {entry!r}")
-    if name.startswith(f"{DATA}/part-"):
-        part_number(name)
-
-
-def _is_named(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_named, value)))
 
 
 def _refuse_changes(sealed: Artifact, files: Mapping[str, object]) -> None:
@@ -540,7 +491,3 @@ def _private_folder() -> Path:
             fix="Remove it, or name another place by the environment variable TMPDIR.",
         )
     return folder
-
-
-def _to_json(data: object) -> bytes:
-    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

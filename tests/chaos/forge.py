@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from scf_pipeline.config import digest
 from scf_pipeline.files import MANIFEST, SETTINGS, hash_files
+from scf_pipeline.manifest import SEAL, with_seal
 from scf_pipeline.settings import Settings
-from scf_pipeline.store import SEAL, Artifact
+from scf_pipeline.store import Artifact
 
 Change = Callable[[pa.Table], pa.Table]
 
@@ -36,7 +36,6 @@ def forge(root: Path) -> None:
         manifest = json.loads(text) | {"files": hash_files(UPath(folder))}
         settings = Settings.from_dict(manifest).to_dict()
         manifest = {key: value for key, value in (manifest | settings).items() if key != SEAL}
-        told = manifest | {SEAL: digest(manifest)}
-        (folder / MANIFEST).write_text(json.dumps(told), "utf-8")
+        (folder / MANIFEST).write_text(json.dumps(with_seal(manifest)), "utf-8")
         (folder / SETTINGS).write_text(json.dumps(settings), "utf-8")
         renamed[before.name] = Artifact.open(folder).name

@@ -180,7 +180,7 @@ JSON_READERS = {
     "scf_pipeline/media/decoder.py": "of its parent",
     "scf_pipeline/media/isolated.py": "of its child, no longer than a bound",
     "scf_pipeline/stages/caption.py": "of the same worker's table",
-    "scf_pipeline/store.py": "that it has just written itself",
+    "scf_pipeline/manifest.py": "that it has just written itself",
     "scf_pipeline/shuffle.py": "of files that the same stage wrote",
 }
 """Source files that may parse JSON by themselves, and why."""
