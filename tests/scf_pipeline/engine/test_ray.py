@@ -102,14 +102,22 @@ def divide() -> None:
 
 
 def make_slow(folder: Path, fail: Callable[[], None]) -> Kernel:
-    """Part 0 takes as long as it may; another one fails while part 0 is worked on."""
+    """The part that begins first takes as long as it may; another one fails in the meantime.
+
+    Which one is first is left to Ray: where a part waits for a certain other one, that may stand
+    behind it in the queue of the same worker. The file ``begun`` tells the first one's number.
+    """
 
     def kernel(rows: pa.Table) -> pa.Table:
-        if rows["n"][0].as_py() == 0:
-            (folder / "begun").touch()
-            time.sleep(600)
-        wait_for((folder / "begun").exists)
-        fail()
+        number = rows["n"][0].as_py() // 10
+        mine = folder / f"beginning-{number}"
+        mine.write_text(str(number))
+        try:
+            os.link(mine, folder / "begun")
+        except FileExistsError:
+            fail()
+            return rows
+        time.sleep(600)
         return rows
 
     return kernel
@@ -280,7 +288,7 @@ def test_a_stage_that_failed_frees_its_workers_while_its_error_is_held(
 def test_a_stage_that_is_closed_early_frees_its_workers(ray_engine: Engine, tmp_path: Path) -> None:
     make = partial(make_slow, tmp_path, lambda: None)
     done = ray_engine.map_parts(make, parts(6), partial(write, tmp_path), ONE)
-    assert next(done) != 0
+    assert next(done) != int((tmp_path / "begun").read_text())
     done.close()
     wait_for(all_cpus_are_free, patience_s=30)
 
