@@ -104,6 +104,7 @@ class Lock:
         self.is_lost = False
         self.holders: set[int] = set()
         self._stop = threading.Event()
+        self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._beat, name=f"lock of {folder}", daemon=True)
         self._thread.start()
 
@@ -117,7 +118,9 @@ class Lock:
                 return
 
     def _renew(self) -> None:
-        with _alone(self.folder):
+        with self._turn, _alone(self.folder):
+            if self._stop.is_set():
+                return
             found = _read(self.file)
             if found is None or found.nonce != self.owner.nonce:
                 self.is_lost = True
@@ -159,7 +162,8 @@ class Lock:
     def end(self) -> None:
         """Stop the beats and remove the file, whoever holds it here."""
         self._stop.set()
-        with suppress(OSError, ArtifactError), _alone(self.folder):
+        # Its turn comes after a beat that is under way, which would put the file back.
+        with self._turn, suppress(OSError, ArtifactError), _alone(self.folder):
             found = _read(self.file)
             if found is not None and found.nonce == self.owner.nonce:
                 reach.discard(self.file)
