@@ -194,20 +194,24 @@ MINIATURE = miniature(
 """A first result."""
 
 MINIATURE_FULL = miniature(
-    world=WorldConfig(scale="full", seed=2),
+    world=WorldConfig(scale="full", seed=3),
     corpus=GenericConfig(),
     captioner=CaptionerConfig(word_steps=1_100, caption_steps=900),
-    towers=both_towers(large=2_000, base=1_000),
+    towers=both_towers(large=4_000, base=2_000),
     finetune=small_finetune(steps=300),
     full=small_training(epochs=1, max_samples=None),
     baselines=small_baselines(epochs=1.5, max_samples=None),
     seeds=(0, 1, 2, 3, 4),
 )
-"""For claims: a world seed that no choice was made on."""
+"""For claims: a world seed that no choice was made on.
+
+The towers' steps were chosen on world seeds 1 and 4, where twice as many gave the full model 4.8
+and 3.2 points of AUC; twice as many source pictures, tried on seed 1, gave none.
+"""
 
 MINIATURE_EASY = replace(
     MINIATURE_FULL,
-    world=step(WorldConfig(scale="full", difficulty="easy", shortcut_share=0.1, seed=2)),
+    world=step(WorldConfig(scale="full", difficulty="easy", shortcut_share=0.1, seed=3)),
 )
 """The same models where the cues of attacks are plain to see, and the source has few shortcuts."""
 
