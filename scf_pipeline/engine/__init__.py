@@ -48,6 +48,11 @@ class Resources:
     gpus: float = 0
     """GPUs, a fraction where workers share one."""
 
+    is_cheap: bool = False
+    """Whether a part costs little more than to read and write it: then the engine of this process
+    reads the next part and writes the one before while it works on one, and a run that is killed
+    may have worked on two parts in vain."""
+
 
 class Engine(Protocol):
     """A place to run kernels."""

@@ -41,7 +41,7 @@ def run(config: FilterConfig, *, captions: Artifact, out: UPath, engine: Engine)
         return sealed
     todo = writer.missing(captions.parts(CAPTION_SCHEMA))
     kernel = partial(_make_kernel, dictionary)
-    done = engine.map_parts(kernel, todo, writer.write, Resources())
+    done = engine.map_parts(kernel, todo, writer.write, Resources(is_cheap=True))
     progress.consume(done, total=len(todo), label=config.stage)
     rows_in = {name: tally.live for name, tally in captions.counts.datasets.items()}
     return writer.seal(rows_in=rows_in)

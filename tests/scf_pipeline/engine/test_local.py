@@ -1,4 +1,5 @@
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,10 +33,15 @@ def double() -> Callable[[pa.Table], pa.Table]:
     return lambda rows: pa.table({"n": [2 * n for n in rows["n"].to_pylist()]})
 
 
-def test_parts_are_worked_on_in_order_and_written_under_their_numbers() -> None:
+@pytest.fixture(params=[False, True], ids=["dear", "cheap"])
+def resources(request: pytest.FixtureRequest) -> Resources:
+    return Resources(is_cheap=request.param)
+
+
+def test_parts_are_worked_on_in_order_and_written_under_their_numbers(resources: Resources) -> None:
     written = {}
     parts = [Numbers(3), Numbers(1)]
-    assert list(LocalEngine().map_parts(double, parts, written.__setitem__, Resources())) == [3, 1]
+    assert list(LocalEngine().map_parts(double, parts, written.__setitem__, resources)) == [3, 1]
     assert {number: table["n"].to_pylist() for number, table in written.items()} == {
         3: [60, 62, 64],
         1: [20, 22, 24],
@@ -67,7 +73,7 @@ def test_a_part_is_done_when_its_number_is_yielded() -> None:
     assert list(written) == [0]
 
 
-def test_parts_before_a_failing_one_are_kept() -> None:
+def test_parts_before_a_failing_one_are_kept(resources: Resources) -> None:
     written = {}
 
     def make() -> Callable[[pa.Table], pa.Table]:
@@ -80,8 +86,58 @@ def test_parts_before_a_failing_one_are_kept() -> None:
 
     parts = [Numbers(n) for n in range(3)]
     with pytest.raises(StageError, match="but is odd"):
-        list(LocalEngine().map_parts(make, parts, written.__setitem__, Resources()))
+        list(LocalEngine().map_parts(make, parts, written.__setitem__, resources))
     assert list(written) == [0]
+
+
+def test_a_cheap_part_is_written_while_the_next_is_worked_on() -> None:
+    begun, written = threading.Event(), []
+
+    def make() -> Callable[[pa.Table], pa.Table]:
+        def kernel(rows: pa.Table) -> pa.Table:
+            if rows["n"][0].as_py() == 10:
+                begun.set()
+            return rows
+
+        return kernel
+
+    def write(number: int, _: pa.Table) -> None:
+        assert begun.wait(30)
+        written.append(number)
+
+    parts = [Numbers(n) for n in range(3)]
+    done = LocalEngine().map_parts(make, parts, write, Resources(is_cheap=True))
+    assert list(done) == written == [0, 1, 2]
+
+
+def test_a_failure_to_write_names_its_part_and_ends_the_run(resources: Resources) -> None:
+    written = {}
+
+    def write(number: int, rows: pa.Table) -> None:
+        if number == 1:
+            raise OSError("the disk is gone")
+        written[number] = rows
+
+    parts = [Numbers(n) for n in range(4)]
+    with pytest.raises(
+        RuntimeError, match=r"Part 1 \(3 rows, .* is 10\) failed: OSError: the disk"
+    ):
+        list(LocalEngine().map_parts(lambda: _same, parts, write, resources))
+    assert list(written) == [0]
+
+
+def test_a_cheap_part_that_is_stored_is_not_worked_on_again() -> None:
+    written = {}
+    parts = [Numbers(n) for n in range(3)]
+    done = LocalEngine().map_parts(
+        double, parts, written.__setitem__, Resources(is_cheap=True), lambda number: number == 1
+    )
+    assert list(done) == [0, 1, 2]
+    assert list(written) == [0, 2]
+
+
+def _same(rows: pa.Table) -> pa.Table:
+    return rows
 
 
 def test_call_runs_the_function_with_its_threads_and_returns_its_result() -> None:
