@@ -46,6 +46,12 @@ class Scope:
     world: str
     """What the tables call the world."""
 
+    datasets: tuple[str, ...] = DATASETS
+    """What is curated."""
+
+    judges_protocol2: bool = True
+    """Whether the full model and its variants are tried: they learn from CelebA-Spoof."""
+
     captioners: tuple[str, ...]
     """Other spoof-aware captioners, of those that `other_captioners` knows."""
 
@@ -85,18 +91,19 @@ def reproduce(*worlds: tuple[Setting, Scope]) -> tuple[Step, ...]:
     evaluations: list[Step] = []
     products: list[Products] = []
     for setting, scope in worlds:
-        made = scf(setting, *DATASETS)
+        made = scf(setting, *scope.datasets)
         others = other_captioners(setting, made, *scope.captioners)
         bench = Bench(setting=setting, made=made, others=tuple(others.values()), world=scope.world)
         captions = {name: other.shards for name, other in others.items()}
-        evaluations += [
-            *protocol2(bench, responses=2),
-            *ablations(bench, *scope.ablations),
-            *other_captions(bench, {"general-captions": made.shards_t_f} | captions),
-            *baselines(bench, *scope.baselines),
-            *alpha_sweep(bench, *scope.alphas),
-            *protocol1(bench, *scope.targets),
-        ]
+        if scope.judges_protocol2:
+            evaluations += [
+                *protocol2(bench, responses=2),
+                *ablations(bench, *scope.ablations),
+                *other_captions(bench, {"general-captions": made.shards_t_f} | captions),
+                *baselines(bench, *scope.baselines),
+                *alpha_sweep(bench, *scope.alphas),
+            ]
+        evaluations += protocol1(bench, *scope.targets)
         products += [made, *others.values()]
     audits = [made.audit for made in products]
     led_to = plan(*evaluations, *audits)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ifas_model.config import EvaluateConfig, TrainConfig
+from ifas_model.config import EvaluateConfig, FeaturesConfig, TrainConfig
 from scf_pipeline.miniature.captioner import CaptionerConfig
 from scf_pipeline.miniature.generic import GenericConfig
 from scf_pipeline.miniature.tower import TowerConfig
@@ -45,9 +45,16 @@ class Setting:
     captioner: Step | External
     """C_G."""
 
-    towers: Mapping[str, Step] = field(default_factory=dict)
+    language: External | None = None
+    """I-FAS's language model, OPT; ``None`` takes the small captioner's own."""
+
+    towers: Mapping[str, Step | External] = field(default_factory=dict)
     """``base`` and ``large``: the trainer's vision towers with their text halves, ViT-B and ViT-L
-    or what stands in for them; real ones are downloaded."""
+    or what stands in for them."""
+
+    features: FeaturesConfig | None = field(default_factory=FeaturesConfig)
+    """The larger tower's features, computed once; ``None`` lets it look in every step. ViT-L/14
+    needs 2.3 MB a face."""
 
     crop: CropConfig
     """Frames and crops."""

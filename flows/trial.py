@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from flows.scf import Products
 from flows.settings import Setting
-from ifas_model.config import FeaturesConfig, IFasConfig, TrainConfig
+from ifas_model.config import IFasConfig, TrainConfig
 from scf_pipeline.steps import Step, step
 
 
@@ -27,11 +27,13 @@ class Bench:
     """What the tables call the world."""
 
     @property
-    def features(self) -> Step:
+    def features(self) -> Step | None:
         """Features of the larger tower, of every face that any trial reads."""
+        if self.setting.features is None:
+            return None
         others = tuple(other.shards for other in self.others)
         shards = (self.made.shards, self.made.shards_t_f, *others)
-        return step(FeaturesConfig(), tower=self.setting.towers["large"], shards=shards)
+        return step(self.setting.features, tower=self.setting.towers["large"], shards=shards)
 
 
 def trial(
@@ -63,7 +65,8 @@ def trial(
             name=f"train-{variant}",
             shards=taught,
             tower=setting.towers[tower],
-            captioner=setting.captioner if is_ifas else None,
+            captioner=setting.captioner if is_ifas and setting.language is None else None,
+            language=setting.language if is_ifas else None,
             features=features,
         )
         judged = replace(

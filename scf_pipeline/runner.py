@@ -17,11 +17,11 @@ from typing import Any
 
 from upath import UPath
 
-from scf_pipeline import captioners, progress
-from scf_pipeline.engine import Engine, choose
+from scf_pipeline import captioners, checkpoints, progress
+from scf_pipeline.engine import Engine, Resources, choose
 from scf_pipeline.errors import ConfigError
 from scf_pipeline.files import MANIFEST, write_whole
-from scf_pipeline.steps import External, Planned, Step, heights, plan, requirements
+from scf_pipeline.steps import External, OnSite, Planned, Step, heights, plan, requirements
 from scf_pipeline.store import Artifact
 
 
@@ -29,8 +29,27 @@ def load_flow(flow: str) -> tuple[str, list[Step]]:
     """Load ``file[:NAME]``, a Python file that holds steps, and return its name and the targets.
 
     Args:
+        flow: As in `find_flow`.
+
+    Raises:
+        ConfigError: If there is no such file or value, or the value must be told what a site has.
+    """
+    name, found = find_flow(flow)
+    if isinstance(found, OnSite):
+        raise ConfigError(
+            "A flow of real datasets and models must be told where they are, but is not.",
+            where=flow,
+            fix="Name the file that says so with --site.",
+        )
+    return name, found
+
+
+def find_flow(flow: str) -> tuple[str, list[Step] | OnSite]:
+    """Load ``file[:NAME]`` and return its name, and its targets or what is to be told of a site.
+
+    Args:
         flow: Path of a flow module; after a colon the value to run, ``FLOW`` without it. The value
-            is a step, or a collection of steps.
+            is a step, a collection of steps, or an `OnSite`.
 
     Raises:
         ConfigError: If there is no such file or value.
@@ -55,9 +74,12 @@ def load_flow(flow: str) -> tuple[str, list[Step]]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    targets = _steps(getattr(module, name, None))
+    value = getattr(module, name, None)
+    targets = value if isinstance(value, OnSite) else _steps(value)
     if not targets:
-        known = [key for key, found in vars(module).items() if _steps(found)]
+        known = [
+            key for key, found in vars(module).items() if isinstance(found, OnSite) or _steps(found)
+        ]
         raise ConfigError(
             f"A flow must hold steps under the name asked for, but {name!r} holds none.",
             where=path,
@@ -78,12 +100,35 @@ def run_flow(flow: str, *, out: Path, workers: int, roots: Path | None = None) -
         roots: ``datasets.yaml``, for flows that ingest real datasets.
     """
     name, targets = load_flow(flow)
+    return run_steps(name, targets, out=out, workers=workers, roots=roots)
+
+
+def run_steps(  # noqa: PLR0913 - what is run, and where
+    name: str,
+    targets: Sequence[Step],
+    *,
+    out: Path,
+    workers: int,
+    roots: Path | None = None,
+    gpus: float = 0,
+) -> dict[str, str]:
+    """Run steps and return the folder of each target; see `run_flow`.
+
+    Args:
+        name: What the plan's file is called.
+        targets: What is to be made.
+        out: Folder for the artifacts of all steps.
+        workers: Ray workers, and most steps that run side by side; 0 is this process.
+        roots: ``datasets.yaml``, for flows that ingest real datasets.
+        gpus: GPUs for each worker of a stage with a model; may be a fraction.
+    """
     steps = plan(*targets)
     out.mkdir(parents=True, exist_ok=True)
     write_plan(steps, UPath(out / f"{name}.plan.json"))
     is_sealed = all((out / planned.folder / MANIFEST).is_file() for planned in steps)
     engine = choose(0 if is_sealed else workers)  # a look at what is sealed needs no cluster
-    artifacts = _Runner(out, engine, roots).run(steps, side_by_side=max(1, workers))
+    runner = _Runner(out, engine, roots, Resources(cpus=1, gpus=gpus))
+    artifacts = runner.run(steps, side_by_side=max(1, workers))
     folders = {planned.fingerprint: planned.folder for planned in steps}
     made = [(target.name, folders[plan(target)[-1].fingerprint]) for target in targets]
     names = Counter(name for name, _ in made)
@@ -101,9 +146,12 @@ def write_plan(steps: Sequence[Planned], file: UPath) -> None:
 class _Runner:
     """One execution of one plan."""
 
-    def __init__(self, out: Path, engine: Engine, roots: Path | None) -> None:
-        self.out, self.engine, self.roots = out, engine, roots
+    def __init__(
+        self, out: Path, engine: Engine, roots: Path | None, resources: Resources
+    ) -> None:
+        self.out, self.engine, self.roots, self.resources = out, engine, roots, resources
         self.artifacts: dict[str, Artifact] = {}
+        self.externals: dict[External, Any] = {}
 
     def run(self, steps: Sequence[Planned], side_by_side: int) -> dict[str, Artifact]:
         """Run all steps, each as soon as what it needs is sealed, the longest chains first."""
@@ -133,7 +181,10 @@ class _Runner:
         was_sealed = (path / MANIFEST).is_file()
         run = _stage(planned.step.config).run
         given: dict[str, Any] = {"out": path, "engine": self.engine}
-        if self.roots is not None and "roots" in inspect.signature(run).parameters:
+        takes = inspect.signature(run).parameters
+        if "resources" in takes:
+            given["resources"] = self.resources
+        if self.roots is not None and "roots" in takes:
             from scf_pipeline.datasets_file import read_roots
 
             given["roots"] = read_roots(self.roots)
@@ -151,11 +202,22 @@ class _Runner:
     def _input(self, planned: Planned, name: str) -> Any:  # noqa: ANN401 - what the stage takes
         value, folders = planned.step.inputs[name], planned.inputs[name]
         if isinstance(value, External):
-            return captioners.find(value.name)
+            return self._external(value)
         if not isinstance(value, Step):
             return tuple(self.artifacts[folder] for folder in folders)
         artifact = self.artifacts[folders]
         return captioners.find(str(artifact.path)) if name == "model" else artifact
+
+
+    def _external(self, wanted: External) -> Any:  # noqa: ANN401 - a captioner or a checkpoint
+        """Find a model, once in a run: a folder is hashed to tell which one it is."""
+        if wanted not in self.externals:
+            self.externals[wanted] = (
+                captioners.find(wanted.name)
+                if wanted.kind is None
+                else checkpoints.find(wanted.name, wanted.kind)
+            )
+        return self.externals[wanted]
 
 
 def _stage(config: object) -> ModuleType:

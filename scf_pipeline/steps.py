@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +15,18 @@ class External:
 
     name: str
     """As ``--model`` takes it, backend before a colon."""
+
+    kind: str | None = None
+    """What the trainer's stages take it for, e.g. ``clip``; ``None`` is a captioner."""
+
+    revision: str | None = None
+    """Hash of a folder's content, which then stands for it in plans; ``None`` leaves that to the
+    name."""
+
+    @property
+    def identity(self) -> str:
+        """What plans know it by: the same wherever the folder lies, if its revision is known."""
+        return self.name if self.revision is None else f"{self.kind or 'captioner'}@{self.revision}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +57,7 @@ class Planned:
     """Hash of the step's settings and, through its inputs, of all settings before it."""
 
     inputs: Mapping[str, Any]
-    """Folder, folders, or external name of each input."""
+    """Folder, folders, or identity of the external model of each input."""
 
     @property
     def folder(self) -> str:
@@ -64,6 +76,48 @@ class Planned:
             "fingerprint": self.fingerprint,
             "folder": self.folder,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A published model that a flow takes from the site it runs on."""
+
+    published: str
+    """Hub id under which it was published; its revision is the site's to name."""
+
+    kind: str | None = None
+    """As `External`'s."""
+
+    side: int | None = None
+    """Side of the pictures that it must see, in pixels; ``None`` takes its own."""
+
+    terms: str
+    """Terms of use, in a few words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a site has of what a flow wants."""
+
+    datasets: tuple[str, ...]
+    """Those whose roots it names, in the flow's order."""
+
+    models: Mapping[str, External]
+    """Every model, by the name that the flow gives it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnSite:
+    """A flow of real datasets and published models: a function of what a site has of them."""
+
+    datasets: tuple[str, ...]
+    """Datasets that it can use; it makes do with any of them."""
+
+    models: Mapping[str, Wanted]
+    """Models that it cannot do without, by name."""
+
+    make: Callable[[Given], tuple[Step, ...]]
+    """Return the flow's targets; starts nothing."""
 
 
 def step(config: Any, *, name: str | None = None, **inputs: Input | None) -> Step:  # noqa: ANN401
@@ -109,7 +163,7 @@ def _plan(wanted: Step, planned: dict[str, Planned], seen: dict[Step, Planned]) 
     identity: dict[str, Any] = {}
     for name, value in wanted.inputs.items():
         if isinstance(value, External):
-            folders[name] = identity[name] = value.name
+            folders[name] = identity[name] = value.identity
         elif isinstance(value, Step):
             made = _plan(value, planned, seen)
             folders[name], identity[name] = made.folder, made.fingerprint

@@ -84,7 +84,7 @@ def checkpoint_folder(model: Model) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as copies:
         local = folder if isinstance(folder, Path) else _copy(folder, Path(copies))
-        found = _content_revision(UPath(local))
+        found = content_revision(UPath(local))
         if found != model.revision:
             raise CaptionerError(
                 f"A checkpoint must have the files that its revision {model.revision} names, "
@@ -130,12 +130,13 @@ def _revision(folder: UPath) -> str:
         )
     else:
         _check_kind(folder)
-        return _content_revision(folder)
+        return content_revision(folder)
     _check_kind(folder)
     return _short({name: entry["sha256"] for name, entry in files.items()})
 
 
-def _content_revision(folder: UPath) -> str:
+def content_revision(folder: UPath) -> str:
+    """Return the hash of those files of a folder that are read."""
     hashes = {}
     for file in folder.iterdir():
         if _is_read(file.name) and file.is_file():

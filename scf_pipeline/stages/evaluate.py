@@ -16,13 +16,14 @@ from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
 
-def run(
+def run(  # noqa: PLR0913 - inputs by name, as every stage
     config: EvaluateConfig,
     *,
     judge: Artifact,
     shards: Artifact,
     out: UPath,
     engine: Engine,
+    resources: Resources = Resources(),  # noqa: B008 - frozen
     features: Artifact | None = None,
 ) -> Artifact:
     """Judge the targets of a trained model's protocol.
@@ -33,6 +34,7 @@ def run(
         shards: VQA shards; their captions are not read.
         out: Folder of the scores, and of the results beside them.
         engine: Where to run; it is one task.
+        resources: What the task needs.
         features: The tower's features of the shards' faces.
     """
     inputs = {"judge": judge, "shards": shards, "features": features}
@@ -42,7 +44,7 @@ def run(
     made = writer.scratch / "made"
     engine.call(
         examine,
-        Resources(cpus=1),
+        resources,
         config=config,
         folders={name: local_folder(one.path) for name, one in inputs.items() if one is not None},
         names={

@@ -8,19 +8,21 @@ from pathlib import Path
 from upath import UPath
 
 from ifas_model.config import FeaturesConfig
+from scf_pipeline.checkpoints import Checkpoint, lend
 from scf_pipeline.engine import Engine, Resources
 from scf_pipeline.files import local_folder
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
 
-def run(
+def run(  # noqa: PLR0913 - inputs by name, as every stage
     config: FeaturesConfig,
     *,
-    tower: Artifact,
+    tower: Artifact | Checkpoint,
     shards: Sequence[Artifact],
     out: UPath,
     engine: Engine,
+    resources: Resources = Resources(),  # noqa: B008 - frozen
 ) -> Artifact:
     """Compute the features of every face of some shards; a face in several counts once."""
     writer = ArtifactWriter(out, None, settings=settings(config, tower=tower, shards=tuple(shards)))
@@ -29,9 +31,9 @@ def run(
     made = writer.scratch / "features"
     rows = engine.call(
         compute,
-        Resources(cpus=1),
+        resources,
         config=config,
-        tower=local_folder(tower.path),
+        tower=tower,
         shards=[local_folder(one.path) for one in shards],
         out=made,
     )
@@ -39,8 +41,11 @@ def run(
     return writer.seal(notes={"faces": rows})
 
 
-def compute(config: FeaturesConfig, tower: Path, shards: Sequence[Path], out: Path) -> int:
+def compute(
+    config: FeaturesConfig, tower: Artifact | Checkpoint, shards: Sequence[Path], out: Path
+) -> int:
     """Compute on one worker and return the number of faces."""
     from ifas_model import features
 
-    return len(features.compute(config, tower=tower, shards=shards, out=out).rows)
+    with lend(tower) as folder:
+        return len(features.compute(config, tower=folder, shards=shards, out=out).rows)

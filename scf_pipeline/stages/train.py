@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from upath import UPath
 
 from ifas_model.config import TrainConfig
+from scf_pipeline.checkpoints import Checkpoint, lend
 from scf_pipeline.engine import Engine, Resources
-from scf_pipeline.files import local_folder
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -21,10 +22,12 @@ def run(  # noqa: PLR0913 - inputs by name, as every stage
     config: TrainConfig,
     *,
     shards: Artifact,
-    tower: Artifact,
+    tower: Artifact | Checkpoint,
     out: UPath,
     engine: Engine,
+    resources: Resources = Resources(),  # noqa: B008 - frozen
     captioner: Artifact | None = None,
+    language: Artifact | Checkpoint | None = None,
     features: Artifact | None = None,
 ) -> Artifact:
     """Train one model.
@@ -35,19 +38,27 @@ def run(  # noqa: PLR0913 - inputs by name, as every stage
         tower: CLIP.
         out: Folder of the weights, in the Hugging Face layout.
         engine: Where to run; it is one task.
-        captioner: The captioner whose language model I-FAS begins with.
+        resources: What the task needs.
+        captioner: The captioner whose language model I-FAS begins with; or
+        language: a language model of its own, OPT.
         features: The tower's features of the shards' faces.
     """
-    inputs = {"shards": shards, "tower": tower, "captioner": captioner, "features": features}
+    inputs = {
+        "shards": shards,
+        "tower": tower,
+        "captioner": captioner,
+        "language": language,
+        "features": features,
+    }
     writer = ArtifactWriter(out, None, settings=settings(config, **inputs))
     if (sealed := writer.sealed()) is not None:
         return sealed
     made = writer.scratch / "weights"
     notes = engine.call(
         teach,
-        Resources(cpus=1),
+        resources,
         config=config,
-        folders={name: local_folder(one.path) for name, one in inputs.items() if one is not None},
+        sources={name: one for name, one in inputs.items() if one is not None},
         out=made,
         scratch=writer.scratch / "phases",
     )
@@ -56,18 +67,21 @@ def run(  # noqa: PLR0913 - inputs by name, as every stage
 
 
 def teach(
-    config: TrainConfig, folders: dict[str, Path], out: Path, scratch: Path
+    config: TrainConfig, sources: dict[str, Artifact | Checkpoint], out: Path, scratch: Path
 ) -> dict[str, Any]:
     """Train on one worker, from the last checkpoint in `scratch` if there is one."""
     from ifas_model.train import train
 
-    captioner = folders.get("captioner")
-    return train(
-        config,
-        shards=folders["shards"],
-        tower=folders["tower"],
-        language=captioner / LANGUAGE if captioner is not None else None,
-        features=folders.get("features"),
-        out=out,
-        scratch=scratch,
-    )
+    with ExitStack() as stack:
+        folders = {name: stack.enter_context(lend(one)) for name, one in sources.items()}
+        if "captioner" in folders:
+            folders["language"] = folders["captioner"] / LANGUAGE
+        return train(
+            config,
+            shards=folders["shards"],
+            tower=folders["tower"],
+            language=folders.get("language"),
+            features=folders.get("features"),
+            out=out,
+            scratch=scratch,
+        )

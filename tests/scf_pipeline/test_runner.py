@@ -432,7 +432,7 @@ def test_a_flow_goes_on_from_a_stage_to_the_trainer(
     taught = []
 
     def teach(
-        config: TrainConfig, folders: dict[str, Path], out: Path, scratch: Path
+        config: TrainConfig, sources: dict[str, Artifact], out: Path, scratch: Path
     ) -> dict[str, int]:
         taught.append((config, folders))
         out.mkdir()
