@@ -3,12 +3,14 @@ PYTHON ?= python3
 SCALE ?= default
 WORKERS ?= 2
 SECONDS ?= 600
+SITE ?= paper.yaml
+ARGS ?=
 BIN := .venv/bin
 FLOW = flows/reproduce.py:$(shell echo $(SCALE) | tr a-z A-Z)
 OUT = runs/$(SCALE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types arch check test test-all chaos fuzz bench reproduce report clean
+.PHONY: help install format lint types arch check test test-all chaos fuzz bench reproduce reproduce-paper report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -62,6 +64,9 @@ bench: .venv/.dev ## measure speed, side by side
 
 reproduce: .venv/.curate ## the whole system on the miniature world; SCALE=smoke|default|full
 	$(BIN)/scf run $(FLOW) --workers $(WORKERS) --out $(OUT)
+
+reproduce-paper: .venv/.curate ## the paper on real datasets, models and GPUs, told by SITE=paper.yaml; ARGS=--dry-run looks
+	$(BIN)/scf run flows/paper.py:PAPER --site $(SITE) --workers $(WORKERS) --out runs/paper $(ARGS)
 
 report: .venv/.curate ## write the report of what lies in runs/ for SCALE
 	$(BIN)/scf report $(OUT)

@@ -12,9 +12,9 @@ The graph is the miniature's. What a site has of it is told in a file, ``paper.y
     accepted_terms: [celeba_spoof, msu_mfsd, captioner, tower_large, tower_base, language]
     gpus_per_worker: 1                  # a fraction where workers share one; 0 is the processor
 
-Nothing starts before the preflight finds all of it: see `scf_pipeline.preflight`. Any of the twelve
-datasets will do: what their protocols lack is left out. REHEARSAL is the whole graph with a few steps
-of each training, one seed: it shows in a morning that all parts fit, before weeks are spent.
+Nothing starts before the preflight finds all of it: see `scf_pipeline.preflight`. Any of the
+twelve datasets will do: what their protocols lack is left out. REHEARSAL is the whole graph with a
+few updates of each training, and one seed: it shows that all parts fit before weeks are spent.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ MODELS: Mapping[str, Wanted] = {
 
 
 def paper_baselines() -> Mapping[str, TrainConfig]:
-    """Return the trainings of the baselines.
+    """Return the trainings of the baselines: updates, batches, rates and decay of released code.
 
-    Rates and decay are those of the released code of FLIP and ViTAF; the number of passes is
-    I-FAS's, so that all methods see as many pictures.
+    FLIP's and ViTAF's show three bona fide and three attack pictures of each source in an update;
+    Protocol 2 has one source. PAPER: says no more of ViT-B and ViT-L than that they were CLIP's;
+    they are trained as FLIP is.
     """
-    main = PhaseConfig(weight_decay=1e-6)
-    tuned = replace(main, learning_rate=1e-6)
-    adapted = replace(main, learning_rate=1e-4)
-    head = replace(adapted, name="head", epochs=main.epochs / 40)
+    tuned = PhaseConfig(steps=4001, batch_size=6, learning_rate=1e-6, weight_decay=1e-6)
+    adapted = replace(tuned, learning_rate=1e-4)
+    head = replace(adapted, name="head", steps=101)
     return {
         "vit": TrainConfig(method=VitConfig(), phases=(tuned,)),
         "vitaf": TrainConfig(method=VitafConfig(), phases=(head, adapted)),
@@ -115,7 +115,8 @@ def scope(datasets: tuple[str, ...]) -> Scope:
 
 def few(training: TrainConfig) -> TrainConfig:
     """Return a training of a few updates, of a few faces each."""
-    phases = tuple(replace(phase, steps=2, batch_size=4) for phase in training.phases)
+    short = {"epochs": 0.1, "steps": 2, "batch_size": 4}
+    phases = tuple(replace(phase, **short) for phase in training.phases)
     return replace(training, phases=phases, max_samples=64)
 
 

@@ -48,9 +48,7 @@ def find(text: str, kind: str) -> Checkpoint:
     folder = Path(text).expanduser()
     if folder.is_dir():
         check(folder, kind)
-        return Checkpoint(
-            kind=kind, location=str(folder), revision=content_revision(UPath(folder))
-        )
+        return Checkpoint(kind=kind, location=str(folder), revision=content_revision(UPath(folder)))
     match = HUB_ID.fullmatch(text)
     if match is None or match["revision"] is None:
         raise ModelError(

@@ -279,18 +279,35 @@ def run(
     datasets_file: Annotated[
         Path | None, typer.Option("--datasets", help="datasets.yaml of real datasets.")
     ] = None,
+    site: Annotated[
+        Path, typer.Option(help="What is here of datasets and models; see flows/paper.py.")
+    ] = Path("paper.yaml"),
     as_json: AsJson = False,
 ) -> None:
     """Run a flow: plan it, write the plan down, and execute what is not yet sealed.
+
+    A flow of real datasets and published models first looks whether all of it is here, and tells
+    what is missing; --dry-run does that alone.
 
     Example: scf run flows/reproduce.py:SMOKE --dry-run
     """
     with expected_errors():
         from scf_pipeline import runner
-        from scf_pipeline.steps import plan
+        from scf_pipeline.steps import OnSite, plan
 
+        name, targets = runner.find_flow(flow)
+        roots, gpus = datasets_file, 0.0
+        if isinstance(targets, OnSite):
+            from scf_pipeline.preflight import examine
+
+            found = examine(targets, site, out=out)
+            for line in found.lines():
+                say(in_line(line))
+            found.require()
+            targets, roots = list(found.targets), found.site.datasets
+            gpus = found.site.gpus_per_worker
         if dry_run:
-            planned = plan(*runner.load_flow(flow)[1])
+            planned = plan(*targets)
             if as_json:
                 typer.echo(json.dumps([step.to_dict() for step in planned], indent=2))
                 return
@@ -298,7 +315,7 @@ def run(
                 sealed = (out / step.folder / "manifest.json").is_file()
                 say(f"{step.folder}: {'sealed' if sealed else 'to do'}")
             return
-        made = runner.run_flow(flow, out=out, workers=workers, roots=datasets_file)
+        made = runner.run_steps(name, targets, out=out, workers=workers, roots=roots, gpus=gpus)
         last = Path(list(made.values())[-1])
         page = last / "report.html"  # of a report, the page is what people open
         typer.echo(json.dumps(made, indent=2) if as_json else page if page.is_file() else last)

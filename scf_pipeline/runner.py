@@ -103,7 +103,7 @@ def run_flow(flow: str, *, out: Path, workers: int, roots: Path | None = None) -
     return run_steps(name, targets, out=out, workers=workers, roots=roots)
 
 
-def run_steps(  # noqa: PLR0913 - what is run, and where
+def run_steps(
     name: str,
     targets: Sequence[Step],
     *,
@@ -146,9 +146,7 @@ def write_plan(steps: Sequence[Planned], file: UPath) -> None:
 class _Runner:
     """One execution of one plan."""
 
-    def __init__(
-        self, out: Path, engine: Engine, roots: Path | None, resources: Resources
-    ) -> None:
+    def __init__(self, out: Path, engine: Engine, roots: Path | None, resources: Resources) -> None:
         self.out, self.engine, self.roots, self.resources = out, engine, roots, resources
         self.artifacts: dict[str, Artifact] = {}
         self.externals: dict[External, Any] = {}
@@ -207,7 +205,6 @@ class _Runner:
             return tuple(self.artifacts[folder] for folder in folders)
         artifact = self.artifacts[folders]
         return captioners.find(str(artifact.path)) if name == "model" else artifact
-
 
     def _external(self, wanted: External) -> Any:  # noqa: ANN401 - a captioner or a checkpoint
         """Find a model, once in a run: a folder is hashed to tell which one it is."""

@@ -19,14 +19,13 @@ class External:
     kind: str | None = None
     """What the trainer's stages take it for, e.g. ``clip``; ``None`` is a captioner."""
 
-    revision: str | None = None
-    """Hash of a folder's content, which then stands for it in plans; ``None`` leaves that to the
-    name."""
+    content: str | None = None
+    """What a folder holds, as ``<kind>@<hash>``, if that is known."""
 
     @property
     def identity(self) -> str:
-        """What plans know it by: the same wherever the folder lies, if its revision is known."""
-        return self.name if self.revision is None else f"{self.kind or 'captioner'}@{self.revision}"
+        """What plans know it by: its content, wherever that lies, or else its name."""
+        return self.name if self.content is None else self.content
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
 
-def run(  # noqa: PLR0913 - inputs by name, as every stage
+def run(
     config: FeaturesConfig,
     *,
     tower: Artifact | Checkpoint,

@@ -434,7 +434,7 @@ def test_a_flow_goes_on_from_a_stage_to_the_trainer(
     def teach(
         config: TrainConfig, sources: dict[str, Artifact], out: Path, scratch: Path
     ) -> dict[str, int]:
-        taught.append((config, folders))
+        taught.append((config, {name: one.path for name, one in sources.items()}))
         out.mkdir()
         (out / "model.safetensors").write_bytes(b"weights")
         return {"steps": 3}
