@@ -14,9 +14,9 @@ from scf_pipeline import captioners, runner
 from scf_pipeline.captioners import Model
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError, StageError
-from scf_pipeline.runner import load_flow, run_flow
+from scf_pipeline.runner import find_flow, load_flow, run_flow, run_steps
 from scf_pipeline.stages import train
-from scf_pipeline.steps import Step, plan
+from scf_pipeline.steps import OnSite, Step, plan
 from scf_pipeline.store import Artifact
 from scf_pipeline.verify import verify
 
@@ -84,7 +84,7 @@ class TotalConfig:
     stage: ClassVar[str] = "total"
     version: ClassVar[int] = 1
 
-def run(config, *, several, out, engine, model=None):
+def run(config, *, several, out, engine, model=None, resources=Resources()):
     identity = settings(config, several=several, model=model)
     writer = ArtifactWriter(out, SCHEMA, settings=identity)
     if (sealed := writer.sealed()) is not None:
@@ -92,7 +92,7 @@ def run(config, *, several, out, engine, model=None):
     ran.append("total")
     total = sum(sum(one.read()["number"].to_pylist()) for one in several)
     writer.write(0, pa.table({"number": [total]}))
-    return writer.seal(notes={"model": model and model.location})
+    return writer.seal(notes={"model": model and model.location, "gpus": resources.gpus})
 """,
     "look": """
 @frozen
@@ -122,7 +122,7 @@ from toy_stages.add import AddConfig
 from toy_stages.look import LookConfig
 from toy_stages.make import MakeConfig
 from toy_stages.total import TotalConfig
-from scf_pipeline.steps import External, Step, step
+from scf_pipeline.steps import External, OnSite, Step, step
 from collections.abc import Mapping
 from enum import Enum
 
@@ -140,6 +140,8 @@ AFTER = step(TotalConfig(), name="after", several=FAILING)
 MODEL = step(TotalConfig(), several=(one,), model=made)
 EXTERNAL = step(TotalConfig(), several=(one,), model=External("hub/model@0123"))
 LOOK = step(LookConfig())
+TOWER = step(TotalConfig(), several=(one,), model=External("hub/clip@0123", "clip"))
+SITE = OnSite(datasets=("siw",), models={}, make=lambda given: (one,))
 EMPTY = ()
 MIXED = (one, 3)
 ALIASES = (one, step(AddConfig(amount=1), name="uno", numbers=made))
@@ -280,13 +282,22 @@ def test_a_value_that_holds_no_steps_is_refused_with_those_that_do(toys: Toys, n
     )
     assert error.fix == (
         "Name one of: made, one, two, FLOW, TUPLE, MAPPING, FAILING, AFTER, MODEL, EXTERNAL, LOOK, "
-        "ALIASES, NAMESAKES."
+        "TOWER, SITE, ALIASES, NAMESAKES."
     )
 
 
 def test_a_file_without_steps_says_so(toys: Toys) -> None:
     toys.flow.write_text("NUMBER = 3\n")
     assert refusal(str(toys.flow)).fix == "Name one of: none in this file."
+
+
+def test_a_flow_of_real_datasets_waits_to_be_told_where_they_are(toys: Toys) -> None:
+    name, found = find_flow(f"{toys.flow}:SITE")
+    assert name == "toy-site"
+    assert isinstance(found, OnSite)
+    error = refusal(f"{toys.flow}:SITE")
+    assert "must be told where they are" in error.what
+    assert "--site" in error.fix
 
 
 def test_an_error_in_a_flow_is_the_authors_and_keeps_its_traceback(toys: Toys) -> None:
@@ -471,8 +482,21 @@ def test_a_model_is_found_by_its_name_or_in_the_folder_of_its_step(
         return Model(backend="blip2", location=name, revision="0123")
 
     monkeypatch.setattr(captioners, "find", find)
-    assert toys.run("EXTERNAL")["total"].notes == {"model": "hub/model@0123"}
-    assert toys.run("MODEL")["total"].notes == {"model": str(toys.folders()["make"])}
+    assert toys.run("EXTERNAL")["total"].notes["model"] == "hub/model@0123"
+    assert toys.run("MODEL")["total"].notes["model"] == str(toys.folders()["make"])
+
+
+def test_a_model_of_a_kind_is_a_checkpoint_for_the_trainer(toys: Toys) -> None:
+    made = toys.run("TOWER")["total"]
+    assert made.notes["model"] == "hub/clip"
+    assert made.manifest["inputs"]["model"] == "clip@0123"
+
+
+def test_a_stage_with_a_model_is_given_the_gpus_of_a_worker(toys: Toys) -> None:
+    name, targets = load_flow(f"{toys.flow}:FLOW")
+    made = run_steps(name, targets, out=toys.out, workers=1, gpus=0.5)
+    assert Artifact.open(made["total"]).notes["gpus"] == 0.5
+    assert toys.run("TOWER")["total"].notes["gpus"] == 0
 
 
 def test_roots_go_to_stages_that_ask_for_them(toys: Toys, tmp_path: Path) -> None:

@@ -151,6 +151,17 @@ def test_an_external_model_is_named_and_not_planned() -> None:
     assert planned.fingerprint != caption("hub/model@4567").fingerprint
 
 
+def test_an_external_model_whose_content_is_known_is_the_same_wherever_it_lies() -> None:
+    def caption(name: str, content: str | None = None) -> Planned:
+        return plan(step(AddConfig(), model=External(name, "clip", content=content)))[-1]
+
+    here, there = caption("/here", "clip@0123"), caption("/there", "clip@0123")
+    assert here.fingerprint == there.fingerprint
+    assert here.inputs == {"model": "clip@0123"}
+    assert here.fingerprint != caption("/here", "clip@4567").fingerprint
+    assert here.fingerprint != caption("/here").fingerprint
+
+
 def test_requirements_are_the_folders_of_the_steps_that_go_in() -> None:
     made, more = step(MakeConfig()), step(MakeConfig(seed=1), name="more")
     target = step(AddConfig(), numbers=made, others=(made, more), model=External("x"))
