@@ -79,7 +79,10 @@ def test_a_hub_id_that_is_out_of_reach_says_how_to_get_it(tmp_path, monkeypatch)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert in_cache("owner/name", COMMIT) is None
     found = find(f"owner/name@{COMMIT}", "clip")
-    with pytest.raises(ModelError, match="in the local cache or within reach") as error, lend(found):
+    with (
+        pytest.raises(ModelError, match="in the local cache or within reach") as error,
+        lend(found),
+    ):
         pass
     assert error.value.where == f"owner/name@{COMMIT}"
 

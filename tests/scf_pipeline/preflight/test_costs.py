@@ -37,9 +37,7 @@ CELEBA = Holdings(
     ),
     faces=Counter({Label.BONA_FIDE: 10, Label.ATTACK: 35}),
 )
-SIW = Holdings(
-    samples=Counter({(Split.TEST, Label.ATTACK): 4}), faces=Counter({Label.ATTACK: 8})
-)
+SIW = Holdings(samples=Counter({(Split.TEST, Label.ATTACK): 4}), faces=Counter({Label.ATTACK: 8}))
 
 
 class Sized(Held):

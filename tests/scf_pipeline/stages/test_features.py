@@ -1,11 +1,14 @@
 """The cache of features as an artifact."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from ifas_model.config import FeaturesConfig
 from ifas_model.features import FeatureStore, compute
 from ifas_model.vocabulary import Split
+from scf_pipeline import checkpoints
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.stages import features
 from scf_pipeline.store import Artifact
@@ -31,6 +34,18 @@ def test_the_features_of_every_face_are_sealed(tower, vqa_shards, engine, tmp_pa
     assert list(made.files) == ["class_tokens.npy", "faces.txt", "index.json", "patches.npy"]
     assert made.manifest["inputs"] == {"tower": tower.name, "shards": [vqa_shards.name]}
     assert verify(made.path) == []
+
+
+def test_a_published_tower_sees_what_an_artifact_of_it_does(
+    tower, vqa_shards, engine, tmp_path
+) -> None:
+    clip = shutil.copytree(tower.path, tmp_path / "clip")
+    found = checkpoints.find(str(clip), "clip")
+    made = run(tmp_path / "one", found, [vqa_shards], engine)
+    assert made.manifest["inputs"]["tower"] == found.name
+    whole = run(tmp_path / "other", tower, [vqa_shards], engine)
+    one, other = (FeatureStore(each.path).class_tokens for each in (made, whole))
+    assert np.array_equal(one, other)
 
 
 def test_shards_of_the_same_faces_count_once(tower, vqa_shards, engine, tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Training as an artifact; what the models learn, the trainer's own tests tell."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from safetensors.torch import load_file
 from ifas_model.config import PhaseConfig, TrainConfig, VitConfig
 from ifas_model.errors import ConfigError
 from ifas_model.predict import load_judge
-from scf_pipeline.errors import ArtifactError
+from scf_pipeline import checkpoints
+from scf_pipeline.errors import ArtifactError, ModelError
 from scf_pipeline.settings import settings
 from scf_pipeline.stages import train
 from scf_pipeline.steps import plan, step
@@ -112,6 +114,38 @@ def test_the_trainer_is_given_the_folders_of_its_inputs(trainer, tiny, given, tm
         }
     ]
     assert made.notes == {"steps": 3}
+
+
+def test_published_models_are_known_by_what_they_hold_wherever_they_lie(
+    trainer, tiny, given, tower, captioner, tmp_path
+) -> None:
+    """CLIP and OPT as folders that no stage made, in place of a tower and a captioner."""
+    made = []
+    for place in (tmp_path / "here", tmp_path / "there"):
+        clip = shutil.copytree(tower.path, place / "clip")
+        opt = shutil.copytree(captioner.path / "language", place / "opt")
+        published = {
+            "tower": checkpoints.find(str(clip), "clip"),
+            "language": checkpoints.find(str(opt), "opt"),
+            "captioner": None,
+        }
+        made.append(train.run(tiny, out=tmp_path / "out", **(given | published)))
+    assert made[0].identity == made[1].identity
+    assert made[0].manifest["inputs"]["language"] == published["language"].name
+    assert "captioner" not in made[0].manifest["inputs"]
+    (told,) = trainer.given
+    assert (told["tower"], told["language"]) == (tmp_path / "here/clip", tmp_path / "here/opt")
+
+
+def test_a_published_model_that_changed_since_it_was_found_teaches_nobody(
+    trainer, tiny, given, tower, tmp_path
+) -> None:
+    clip = shutil.copytree(tower.path, tmp_path / "clip")
+    found = checkpoints.find(str(clip), "clip")
+    (clip / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(ModelError, match="it was edited or damaged"):
+        train.run(tiny, out=tmp_path / "out", **(given | {"tower": found}))
+    assert trainer.given == []
 
 
 def test_what_is_sealed_is_not_taught_again(trainer, tiny, given, tmp_path) -> None:
