@@ -21,7 +21,7 @@ def flow() -> OnSite:
             "captioner": Wanted(published="owner/blip2", terms="MIT"),
             "tower_large": Wanted(published="owner/clip", kind="clip", side=224, terms="MIT"),
         },
-        make=lambda given: (),
+        make=lambda _: (),
     )
 
 

@@ -40,11 +40,15 @@ CELEBA = Holdings(
 SIW = Holdings(samples=Counter({(Split.TEST, Label.ATTACK): 4}), faces=Counter({Label.ATTACK: 8}))
 
 
+OPT = {"num_hidden_layers": 32, "hidden_size": 2560, "vocab_size": 50_272}
+SMALL = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 50}
+
+
 class Sized(Held):
     """A model of so many weights, of which nothing lies on disk."""
 
     parameters = 1000
-    settings = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 50}
+    settings = SMALL
 
 
 def sized(name: str, kind: str | None = None) -> Held:
@@ -152,7 +156,7 @@ def test_the_papers_training_fits_a_card_of_80_gb_and_not_one_of_12() -> None:
     """At the sizes that are known of ViT-L/14 and OPT-2.7B."""
 
     class Paper(Held):
-        settings = {"num_hidden_layers": 32, "hidden_size": 2560, "vocab_size": 50_272}
+        settings = OPT
         parameters = 2_650_000_000
 
     class Clip(Held):

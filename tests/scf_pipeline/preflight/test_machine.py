@@ -18,11 +18,14 @@ CARD = Gpus(2, "a card", 80 * 10**9)
 CAPTIONER, TOWER, LANGUAGE = External("blip2"), External("clip", "clip"), External("opt", "opt")
 
 
+SMALL = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 50}
+
+
 class Sized(Held):
     """A model of so many weights."""
 
     parameters = 10**9
-    settings = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 50}
+    settings = SMALL
 
 
 @pytest.fixture
@@ -102,7 +105,7 @@ def free(monkeypatch):
     """A function that sets how many bytes of the disk are free."""
 
     def set_free(number):
-        monkeypatch.setattr("shutil.disk_usage", lambda place: Usage(0, 0, number))
+        monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(0, 0, number))
 
     return set_free
 

@@ -39,7 +39,7 @@ class Clock:
         assert picture.shape == (32, 32, 3)
         return picture
 
-    def caption(self, pictures, seeds, *, insist=False):
+    def caption(self, pictures, seeds):
         assert len(pictures) == len(seeds)
         self.batches.append(len(pictures))
         self.now += len(pictures)
@@ -49,10 +49,10 @@ class Clock:
 def test_a_caption_is_timed_once_the_captioner_is_warm(monkeypatch) -> None:
     clock = Clock()
     found = Model(backend="blip2", location="x", revision="0")
-    monkeypatch.setattr(captioners, "find", lambda name: found)
+    monkeypatch.setattr(captioners, "find", lambda _: found)
 
     class Entry:
-        load = staticmethod(lambda model: clock)
+        load = staticmethod(lambda _: clock)
 
     monkeypatch.setattr("ifas_model.plugins.load", lambda *_: Entry)
     monkeypatch.setattr("time.perf_counter", lambda: clock.now)
