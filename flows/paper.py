@@ -115,8 +115,7 @@ def scope(datasets: tuple[str, ...]) -> Scope:
 
 def few(training: TrainConfig) -> TrainConfig:
     """Return a training of a few updates, of a few faces each."""
-    short = {"epochs": 0.1, "steps": 2, "batch_size": 4}
-    phases = tuple(replace(phase, **short) for phase in training.phases)
+    phases = tuple(replace(phase, epochs=0.1, steps=2, batch_size=4) for phase in training.phases)
     return replace(training, phases=phases, max_samples=64)
 
 

@@ -66,6 +66,11 @@ def ready(subject: str, text: str) -> Finding:
     return Finding(level=Level.READY, subject=subject, text=text)
 
 
+def reason_of(error: Exception) -> str:
+    """Return the first line of what an error says, or its name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def of_error(subject: str, error: ScfError) -> Finding:
     """Return an expected failure, met early, as a finding."""
     return missing(subject, f"{error.what.rstrip('.')} ({error.where})", fix=error.fix)

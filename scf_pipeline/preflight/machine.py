@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import NamedTuple
 from ifas_model.config import IFasConfig, TrainConfig
 from scf_pipeline.preflight import samples
 from scf_pipeline.preflight.costs import Load, caption_bytes, totals, training_bytes
-from scf_pipeline.preflight.findings import Finding, missing, note, ready, warning
+from scf_pipeline.preflight.findings import (
+    Finding,
+    missing,
+    note,
+    ready,
+    reason_of,
+    warning,
+)
 from scf_pipeline.preflight.models import Held
 from scf_pipeline.stages.caption import CaptionConfig
 from scf_pipeline.steps import Planned
@@ -61,6 +69,8 @@ def check_gpus(
     """
     if share == 0:
         return [warning("GPU", "none is asked for (`gpus_per_worker: 0`): real models take years")]
+    if address := os.environ.get("RAY_ADDRESS"):
+        return [note("GPU", f"those of the Ray cluster at {address}, which is not looked at")]
     if gpus is None or gpus.number < share:
         found = "torch sees none" if gpus is None else f"torch sees {gpus.number}"
         fix = "Run it on a machine with a CUDA GPU and torch's CUDA build."
@@ -81,7 +91,9 @@ def _check_memory(
         for one in configs
         if isinstance(one, TrainConfig) and isinstance(one.method, IFasConfig)
     ]
-    captioning = caption_bytes(models["captioner"], batch) if "captioner" in models else None
+    captioner = models.get("captioner")
+    captioning = None if captioner is None else caption_bytes(captioner, batch)
+    single = None if captioner is None else caption_bytes(captioner, 1)
     is_there = {"tower_large", "language"} <= models.keys()
     training = (
         training_bytes(fulls[0], models["tower_large"], models["language"])
@@ -98,6 +110,11 @@ def _check_memory(
             findings.append(note(subject, "unknown until its models are here"))
         elif need <= memory:
             findings.append(ready(subject, f"about {need / GB:,.1f} GB"))
+        elif name == "captioning" and single is not None and single <= memory:
+            text = (
+                f"about {need / GB:,.1f} GB for a whole batch, which will be halved until it fits"
+            )
+            findings.append(warning(subject, text))
         else:
             text = f"about {need / GB:,.1f} GB must fit, but a worker has {memory / GB:,.1f} GB"
             findings.append(missing(subject, text, fix=fix))
@@ -127,7 +144,8 @@ def check_disk(out: Path, loads: Sequence[Load], planned: Sequence[Planned]) -> 
         if not is_sealed(out, one)
     ]
     need = sum(todo)
-    told = f"about {need / GB:,.1f} GB are needed, and {free / GB:,.1f} GB are free at {place}"
+    least = "at least" if any(load.bytes_written is None for load in loads) else "about"
+    told = f"{least} {need / GB:,.1f} GB are needed, and {free / GB:,.1f} GB are free at {place}"
     if need > free:
         fix = "Free the disk, or name another folder with --out."
         return [*findings, missing("disk", told, fix=fix)]
@@ -163,8 +181,7 @@ def check_time(
         try:
             seconds = _time(step.config, step.inputs, models, side)
         except Exception as error:  # noqa: BLE001 - whatever breaks a sample would break the run
-            reason = str(error).strip().splitlines()[0]
-            findings.append(warning("time", f"{told}: a sample failed: {reason}"))
+            findings.append(warning("time", f"{told}: a sample failed: {reason_of(error)}"))
             continue
         if seconds is None:
             findings.append(note("time", f"{told}: unknown until its models are here"))

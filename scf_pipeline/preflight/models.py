@@ -15,7 +15,14 @@ from ifas_model.layout import MAX_SETTINGS_BYTES
 from scf_pipeline import captioners, checkpoints
 from scf_pipeline.captioners._checkpoint import HUB_ID, MODEL_TYPE, WANTED
 from scf_pipeline.errors import ScfError
-from scf_pipeline.preflight.findings import Finding, missing, note, of_error, ready
+from scf_pipeline.preflight.findings import (
+    Finding,
+    missing,
+    note,
+    of_error,
+    ready,
+    reason_of,
+)
 from scf_pipeline.steps import External, Wanted
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -121,8 +128,8 @@ def _reach(name: str, external: External, hub_id: str, commit: str) -> tuple[Hel
             hub_id, revision=commit, allow_patterns=list(WANTED), dry_run=True
         )
     except Exception as error:  # noqa: BLE001 - the client's own network library raises some
-        reason = str(error).strip().splitlines()[0]
-        text = f"{external.name} must be in the hub's cache or within reach, but is not: {reason}"
+        told = "must be in the hub's cache or within reach, but is not"
+        text = f"{external.name} {told}: {reason_of(error)}"
         return None, missing(name, text, fix=fix)
     if not any(file.filename.endswith(".safetensors") for file in files):
         return None, missing(
@@ -131,7 +138,7 @@ def _reach(name: str, external: External, hub_id: str, commit: str) -> tuple[Hel
             fix="Convert them into a folder with `save_pretrained`, as the README shows, "
             "and name that.",
         )
-    size = sum(file.file_size for file in files if file.will_download)
+    size = sum(file.file_size or 0 for file in files if file.will_download)
     held = Held(external=external, folder=None)
     return held, note(
         name, f"{external.name} is within reach; {size / 1e9:,.1f} GB will be fetched"

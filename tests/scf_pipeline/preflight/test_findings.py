@@ -1,5 +1,13 @@
 from scf_pipeline.errors import ConfigError
-from scf_pipeline.preflight.findings import Level, missing, note, of_error, ready, warning
+from scf_pipeline.preflight.findings import (
+    Level,
+    missing,
+    note,
+    of_error,
+    ready,
+    reason_of,
+    warning,
+)
 
 
 def test_a_line_says_what_it_means_for_the_run_first() -> None:
@@ -18,3 +26,8 @@ def test_an_expected_failure_keeps_what_where_and_fix() -> None:
     found = of_error("wmca", error)
     assert found.level is Level.MISSING
     assert found.line() == "missing  wmca: It must be, but is not (here). Fix: Do it."
+
+
+def test_a_reason_is_one_line_and_never_empty() -> None:
+    assert reason_of(ValueError("one\ntwo")) == "one"
+    assert reason_of(MemoryError()) == "MemoryError"

@@ -18,6 +18,7 @@ CARD = Gpus(2, "a card", 80 * 10**9)
 CAPTIONER, TOWER, LANGUAGE = External("blip2"), External("clip", "clip"), External("opt", "opt")
 
 
+WIDE = {"text_config": {"num_hidden_layers": 32, "hidden_size": 2560}}
 SMALL = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 50}
 
 
@@ -86,6 +87,24 @@ def test_a_share_of_a_gpu_is_a_share_of_its_memory(planned, models) -> None:
     }
 
 
+def test_a_batch_of_captions_that_does_not_fit_is_halved(planned, models) -> None:
+    class Wide(Sized):
+        settings = WIDE
+
+    wide = Wide(external=CAPTIONER, folder=None)
+    found = levels(
+        check_gpus(Gpus(1, "a card", 5 * 10**9), 1, planned, models | {"captioner": wide})
+    )
+    assert found["GPU memory of captioning"] is Level.WARNING
+
+
+def test_the_gpus_of_a_cluster_are_not_looked_for_here(planned, models, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    (finding,) = check_gpus(None, 1, planned, models)
+    assert finding.level is Level.NOTE
+    assert "head:6379" in finding.text
+
+
 def test_memory_is_unknown_without_the_models(planned) -> None:
     found = check_gpus(CARD, 1, planned, {})
     assert [one.level for one in found] == [Level.READY, Level.NOTE, Level.NOTE]
@@ -118,6 +137,7 @@ def test_each_stage_is_told_with_its_bytes(free, tmp_path, done, planned) -> Non
         "train, 2 steps: unknown until its models are here",
     ]
     assert found[-1].level is Level.READY
+    assert found[-1].text.startswith("at least 3.0 GB are needed")
     assert str(tmp_path) in found[-1].text
     assert not (tmp_path / "not").exists()
 
@@ -178,10 +198,10 @@ def test_a_sample_that_fails_is_a_warning_and_the_others_are_told(
 ) -> None:
     def apart(function, *arguments):
         if function is samples.seconds_per_caption:
-            raise MemoryError("not enough\nof it")
+            raise MemoryError
         return 1.0
 
     monkeypatch.setattr(samples, "apart", apart)
     found = check_time(done, planned, models, 224)
     assert [one.level for one in found] == [Level.WARNING, Level.NOTE, Level.NOTE, Level.NOTE]
-    assert found[0].text.endswith("a sample failed: not enough")
+    assert found[0].text.endswith("a sample failed: MemoryError")
