@@ -13,7 +13,7 @@ OUT = runs/$(SCALE)
 .PHONY: help install format lint types arch check test test-all chaos fuzz bench reproduce reproduce-paper report clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 17
 
 install: .venv/.dev ## build the environment with everything in it
 

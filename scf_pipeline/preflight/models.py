@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -155,7 +154,7 @@ def count_parameters(folder: Path) -> int | None:
         try:
             with file.open("rb") as stream:
                 length = int.from_bytes(stream.read(8), "little")
-                table = json.loads(stream.read(min(length, MAX_HEADER_BYTES)))
+                table = json_data.parse(stream.read(min(length, MAX_HEADER_BYTES)))
             total += sum(
                 math.prod(one["shape"]) for key, one in table.items() if key != "__metadata__"
             )

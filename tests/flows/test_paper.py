@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from toy_checkpoints import write_all
 
 from flows import paper
 from flows.ablations import ABLATIONS, ALPHAS
@@ -187,6 +186,8 @@ def test_on_a_bare_machine_all_that_is_missing_is_told_and_nothing_starts(tmp_pa
 @pytest.mark.timeout(1800)
 def test_the_whole_flow_runs_to_its_report_on_drawn_datasets_and_toy_checkpoints(tmp_path) -> None:
     """Weights are random: the path is shown, not a result."""
+    from toy_checkpoints import write_all
+
     drawn = scf("world", "world", "--scale", "smoke", folder=tmp_path)
     assert drawn.returncode == 0, drawn.stderr
     (tmp_path / "flows").mkdir()
