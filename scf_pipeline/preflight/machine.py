@@ -189,7 +189,10 @@ def check_time(
         hours += seconds * number / 3600
         per = f"{seconds * 1000:,.0f} ms each"
         findings.append(note("time", f"{told}, {per}: {seconds * number / 3600:,.1f} hours"))
-    whole = f"{hours:,.1f} hours of one worker for these; fine-tuning and judging come on top"
+    whole = (
+        f"{hours:,.1f} hours of one worker, GPU-hours if it has a GPU; "
+        "fine-tuning and judging come on top"
+    )
     return [*findings, note("time", whole)] if hours else findings
 
 
