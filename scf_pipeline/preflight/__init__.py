@@ -84,7 +84,7 @@ def examine(flow: OnSite, file: Path, *, out: Path) -> Preflight:
     targets = flow.make(_given(flow, held, models)) if held else ()
     planned = plan(*targets)
     if held:
-        findings.append(_tell_protocols(planned))
+        findings.append(_tell_protocols(planned, held))
     findings += machine.check_gpus(machine.look_for_gpus(), site.gpus_per_worker, planned, models)
     found = list(loads(planned, World(held, models)))
     findings += machine.check_disk(out, found, planned)
@@ -126,11 +126,15 @@ def _check_terms(site: Site, flow: OnSite, held: Mapping[str, Holdings]) -> list
     ]
 
 
-def _tell_protocols(planned: Sequence[Planned]) -> Finding:
-    """Return what will be judged."""
+def _tell_protocols(planned: Sequence[Planned], held: Mapping[str, Holdings]) -> Finding:
+    """Return what will be judged, and on how many of each protocol's targets."""
     configs = [one.step.config for one in planned]
     trainings = [one for one in configs if isinstance(one, TrainConfig)]
-    titles = dict.fromkeys(protocol_of(one).title for one in trainings)
+    rules = {one.title: one.targets for one in map(protocol_of, trainings)}
+    titles = [
+        f"{title} ({len(held.keys() & targets.keys())} of {len(targets)} targets)"
+        for title, targets in rules.items()
+    ]
     if not titles:
         return warning(
             "protocols",

@@ -105,7 +105,7 @@ def test_the_protocols_are_told_even_while_models_are_missing(making, site, tmp_
     assert [one.subject for one in found.missing] == ["captioner", "tower_large"]
     assert given[0].models["tower_large"].name == "owner/clip"
     (told,) = [one for one in found.findings if one.subject == "protocols"]
-    assert told.text == "1 trainings: CelebA-Spoof to eleven"
+    assert told.text == "1 trainings: CelebA-Spoof to eleven (1 of 11 targets)"
 
 
 def test_datasets_that_allow_no_protocol_are_warned_of(making, site, tmp_path) -> None:
