@@ -153,16 +153,29 @@ def crop(
     out: Out,
     config: ConfigFile = None,
     workers: Workers = 0,
+    preview: Annotated[
+        str | None, typer.Option(help="PNG to draw some crops on, beside their sources.")
+    ] = None,
 ) -> None:
     """Cut the faces out: samples -> faces (frames, boxes, square crops).
 
-    Example: scf crop runs/samples --out runs/faces --workers 8
+    Of faces that are sealed already, --preview draws the picture without cutting anything anew.
+
+    Example: scf crop runs/samples --out runs/faces --workers 8 --preview crops.png
     """
     with expected_errors():
+        from scf_pipeline import preview as sheet
         from scf_pipeline.stages import crop as stage
 
-        made = build(stage.CropConfig, config)
-        report(stage.run(made, samples=artifact(samples), out=upath(out), engine=engine(workers)))
+        made, source, place = build(stage.CropConfig, config), artifact(samples), upath(out)
+        picture = upath(preview) if preview else None
+        if picture is not None:
+            sheet.check_place(picture, place)  # before hours of work
+        faces = stage.run(made, samples=source, out=place, engine=engine(workers))
+        if picture is not None:
+            sheet.write(made, samples=source, faces=faces, file=picture)
+            say(in_line(f"preview: {picture}"))
+        report(faces)
 
 
 @app.command()

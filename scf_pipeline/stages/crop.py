@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,15 +22,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
-from ifas_model import plugins
 from ifas_model.strict import STRICT
-from scf_pipeline import adapters, progress, reach
+from scf_pipeline import progress, reach
 from scf_pipeline.adapters import Adapter, Box, Frame
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.engine import Engine, Kernel, Resources
-from scf_pipeline.errors import ArtifactError, StageError
+from scf_pipeline.errors import StageError
 from scf_pipeline.files import DATA, part_name
-from scf_pipeline.media import PIXEL_LIMIT, FramePreset, MediaError, Picture, read_frames
+from scf_pipeline.media import PIXEL_LIMIT, FramePreset, MediaError, Picture
 from scf_pipeline.media.faces import (
     Detector,
     DetectorName,
@@ -42,8 +40,9 @@ from scf_pipeline.media.faces import (
     square_crop,
     whole,
 )
-from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA, Reject, is_below
+from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA
 from scf_pipeline.settings import settings
+from scf_pipeline.sources import find_sources, read_upright
 from scf_pipeline.store import Artifact, ArtifactWriter
 
 logger = logging.getLogger(__name__)
@@ -116,9 +115,7 @@ def run(config: CropConfig, *, samples: Artifact, out: UPath, engine: Engine) ->
         StageError: If a root is gone, or more than `max_reject_fraction` of the samples cannot be
             read. Then nothing is sealed, and the parts with failures are done anew next time.
     """
-    names = sorted(samples.counts.datasets)
-    roots = {name: _root(samples, name) for name in names}
-    known = {name: _adapter(samples, name) for name in names}
+    roots, known = find_sources(samples)
     writer = ArtifactWriter(out, FACE_SCHEMA, settings=settings(config, samples=samples))
     if (sealed := writer.sealed()) is not None:
         return sealed
@@ -128,35 +125,6 @@ def run(config: CropConfig, *, samples: Artifact, out: UPath, engine: Engine) ->
     progress.consume(done, total=len(todo), label=config.stage)
     failed = _refuse_many_failures(config, samples, writer)
     return writer.seal(inputs=_count_samples(samples, failed))
-
-
-def _root(samples: Artifact, name: str) -> Path:
-    noted = samples.notes.get("roots", {}).get(name)
-    if noted is None:
-        raise ArtifactError(
-            f"Samples must note the root of {name!r}, but do not.",
-            where=str(samples.path),
-            fix="Ingest the dataset again.",
-        )
-    if not Path(noted).is_dir():
-        raise StageError(
-            f"The root of {name!r} must be a folder, but is not there.",
-            where=str(noted),
-            fix="Mount the dataset there, or ingest it anew from where it lies now.",
-        )
-    return Path(noted)
-
-
-def _adapter(samples: Artifact, name: str) -> Adapter:
-    try:
-        adapter: Adapter = plugins.load(adapters, "ADAPTER", name)
-    except KeyError as error:
-        raise ArtifactError(
-            f"Samples must be of datasets that an adapter reads, but are of {name!r}.",
-            where=str(samples.path),
-            fix=f"Add scf_pipeline/adapters/{name}.py, or ingest with this version.",
-        ) from error
-    return adapter
 
 
 def make_kernel(
@@ -214,16 +182,8 @@ def _faces(
     sample: Mapping[str, Any], root: Path, adapter: Adapter, detect: Detector, config: CropConfig
 ) -> Iterator[dict[str, Any]]:
     media_path = sample["media_path"]
-    if not is_below(media_path):  # samples may come from elsewhere
-        raise MediaError(
-            Reject.UNREADABLE,
-            f"A media file must lie below its dataset's root, but is {media_path!r}.",
-        )
-    quarters = adapter.rotation(media_path) // 90
     boxes: dict[Frame, Mapping[int, Box]] = {}
-    frames = read_frames(root / media_path, config.frames, pixel_limit=config.pixel_limit)
-    for number, stored in frames:
-        picture = Picture(number, np.ascontiguousarray(np.rot90(stored, quarters)))
+    for picture in read_upright(media_path, root, adapter, config.frames, config.pixel_limit):
         height, width = picture.pixels.shape[:2]
         frame = Frame(width, height)
         if frame not in boxes:  # one size for each sample, but for rare videos that change it
@@ -232,7 +192,7 @@ def _faces(
         crop = square_crop(picture.pixels, box, scale=config.scale, size=config.image_size)
         png = encode_png(crop)
         yield {
-            "frame": number,
+            "frame": picture.number,
             "box": list(box),
             "box_source": source.value,
             "image": png,

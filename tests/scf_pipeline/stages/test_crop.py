@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ifas_model import plugins
 from ifas_model.vocabulary import Label, PaiSpecies, Split
-from scf_pipeline import adapters
+from scf_pipeline import adapters, sources
 from scf_pipeline.adapters import Adapter, Box, Frame
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError, StageError
@@ -25,7 +25,6 @@ from scf_pipeline.media.faces import Detector, PixelBox
 from scf_pipeline.media.frames import Picture
 from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA
 from scf_pipeline.settings import Settings
-from scf_pipeline.stages import crop as stage
 from scf_pipeline.stages.crop import CropConfig, crop_samples, make_kernel, run
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -168,7 +167,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/.\
 def test_a_faces_id_is_its_own_and_leads_back_to_its_sample(names, numbers) -> None:
     frames = [Picture(number, draw(0, 10, 10)) for number in numbers]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "read_frames", lambda *_, **__: iter(frames))
+        patch.setattr(sources, "read_frames", lambda *_, **__: iter(frames))
         faces = crop(Path("nowhere"), *names)
     assert len({face["face_id"] for face in faces}) == len(faces) == len(names) * len(frames)
     for face in faces:
