@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
-from scf_pipeline.errors import ScfError
+from scf_pipeline.errors import ConfigError, ScfError
 
 T = TypeVar("T")
 
@@ -88,15 +89,53 @@ class Engine(Protocol):
         ...
 
 
+CPUS, LEAST = "SCF_CPUS_PER_WORKER", "SCF_LEAST_WORKERS"
+"""Environment variables that fit stages to a cluster, beside Ray's own ``RAY_ADDRESS``: CPUs set
+aside for each worker (a fraction too; what the stage asks for without it), and workers that a stage
+begins with (1 without it; it grows to ``--workers``). They change no result."""
+
+
 def choose(workers: int, *, gpus_per_worker: float = 0) -> Engine:
-    """Return the engine for a number of workers: 0 is this process, more are Ray actors."""
+    """Return the engine for a number of workers: 0 is this process, more are Ray actors.
+
+    Args:
+        workers: Most workers at a time.
+        gpus_per_worker: GPUs for each worker of a GPU stage; may be a fraction.
+
+    Raises:
+        ConfigError: If `CPUS` or `LEAST` is set to what is no such number.
+    """
     if workers == 0:
         from scf_pipeline.engine.local import LocalEngine
 
         return LocalEngine()
+    cpus, least = _number(CPUS, 0, math.inf), _number(LEAST, 1, workers)
     from scf_pipeline.engine.ray import RayEngine
 
-    return RayEngine(workers=workers, gpus_per_worker=gpus_per_worker)
+    return RayEngine(
+        workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus,
+        least_workers=1 if least is None else int(least),
+    )
+
+
+def _number(variable: str, least: float, most: float) -> float | None:
+    """Return what an environment variable is set to, if it is."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (least <= number <= most and math.isfinite(number)):
+        raise ConfigError(
+            f"`{variable}` must be a number in [{least}, {most}], but is {text!r}.",
+            where="the environment",
+            fix="Correct it, or unset it.",
+        )
+    return number
 
 
 def limit_threads(cpus: float) -> None:

@@ -20,12 +20,15 @@ import pyarrow as pa
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray._raylet import Config  # type: ignore[attr-defined]  # compiled
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
+import ifas_model
+import scf_pipeline
 from scf_pipeline import errors
 from scf_pipeline.engine import IsStored, Kernel, Part, Resources, Write, limit_threads, work
 from scf_pipeline.errors import ScfError, StageError
@@ -56,18 +59,33 @@ _DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError)
 class RayEngine:
     """Hands parts to Ray Data: a block for each part, up to `workers` actors, a kernel in each.
 
-    Joins the cluster that the environment variable ``RAY_ADDRESS`` names; without one it starts a
-    local cluster of `workers` CPUs, bound to this machine and closed to its other users.
+    Joins the cluster that the environment variable ``RAY_ADDRESS`` names, and ships this code to
+    it; without one it starts a local cluster of `workers` CPUs, bound to this machine and closed to
+    its other users.
 
     Args:
-        workers: Most actors at a time, at least 1.
+        workers: Most actors at a time, at least 1. A stage begins with `least_workers`, and takes
+            more as the cluster has or gets room for them.
         gpus_per_worker: GPUs that each actor of a GPU stage takes.
+        cpus_per_worker: CPUs that Ray sets aside for each actor, a fraction too; by default what
+            the stage asks for. The threads in an actor stay the stage's, for they may change bits.
+        least_workers: Actors that a stage begins with, if it has as many parts.
     """
 
-    def __init__(self, workers: int, *, gpus_per_worker: float = 0) -> None:
+    def __init__(
+        self,
+        workers: int,
+        *,
+        gpus_per_worker: float = 0,
+        cpus_per_worker: float | None = None,
+        least_workers: int = 1,
+    ) -> None:
         if workers < 1:
             raise ValueError(f"`workers` must be at least 1, but is {workers}.")
-        self.workers, self.gpus_per_worker = workers, gpus_per_worker
+        if not 1 <= least_workers <= workers:
+            raise ValueError(f"`least_workers` must be in [1, {workers}], but is {least_workers}.")
+        self.workers, self.least_workers = workers, least_workers
+        self.gpus_per_worker, self.cpus_per_worker = gpus_per_worker, cpus_per_worker
         _connect(workers)
 
     def map_parts(
@@ -95,8 +113,10 @@ class RayEngine:
         done = numbers.map_batches(
             type("Worker", (_Worker,), {"task": (make_kernel, write, todo, resources, is_stored)}),
             batch_size=1,
-            compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(todo))),
-            num_cpus=resources.cpus,
+            compute=ActorPoolStrategy(
+                min_size=min(self.least_workers, len(todo)), max_size=min(self.workers, len(todo))
+            ),
+            num_cpus=resources.cpus if self.cpus_per_worker is None else self.cpus_per_worker,
             num_gpus=max(resources.gpus, self.gpus_per_worker) if resources.gpus else 0,
             max_restarts=RETRIES,  # by default Ray restarts a dead actor for ever
             # Its restarts bound it. A lost node fails many tries before it is known to be lost.
@@ -219,7 +239,12 @@ def _connect(workers: int) -> None:
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS")
         if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=_shipped(),
+            )
         else:
             _start(workers)
     # Else Ray tells of dead workers on stdout, which is for paths and JSON.
@@ -228,6 +253,18 @@ def _connect(workers: int) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _shipped() -> dict[str, Any] | None:
+    """Return what the cluster's nodes are to be given: this very code, whatever they hold.
+
+    Dictionaries and settings travel with the kernels. A job that `ray job submit` started has
+    shipped its folder already.
+    """
+    if RAY_JOB_CONFIG_JSON_ENV_VAR in os.environ:
+        return None
+    packages = (ifas_model, scf_pipeline)
+    return {"py_modules": [str(Path(package.__path__[0])) for package in packages]}
 
 
 def _start(workers: int) -> None:

@@ -229,6 +229,22 @@ def test_ingest_and_crop_print_the_path_of_a_sealed_artifact(samples: Path, face
     assert verify(UPath(faces)) == []
 
 
+def test_a_preview_of_sealed_faces_cuts_nothing_anew(
+    samples: Path, faces: Path, tmp_path: Path
+) -> None:
+    before = {file: file.stat().st_mtime_ns for file in faces.rglob("*")}
+    again = ("crop", samples, "--config", tmp_path / "crop.yaml", "--out", faces)
+    done = scf(*again, "--preview", tmp_path / "crops.png")
+    assert (done.exit_code, done.stdout) == (0, f"{faces}\n")
+    assert f"preview: {tmp_path / 'crops.png'}" in done.stderr
+    with Image.open(tmp_path / "crops.png") as sheet:
+        assert sheet.format == "PNG"
+    assert {file: file.stat().st_mtime_ns for file in faces.rglob("*")} == before
+    what, where, _ = refused(*again, "--preview", faces / "crops.png")
+    assert what == "A preview must be a PNG outside of its artifact, but is inside."
+    assert where == str(faces / "crops.png")
+
+
 def test_words_go_to_stderr(datasets_file: Path, tmp_path: Path) -> None:
     done = scf("ingest", "image_folder", "--datasets", datasets_file, "--out", tmp_path / "s")
     assert done.stdout == f"{tmp_path / 's'}\n"

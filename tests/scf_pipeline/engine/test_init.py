@@ -8,7 +8,7 @@ import pytest
 
 from scf_pipeline.engine import Resources, choose, limit_threads, work
 from scf_pipeline.engine.local import LocalEngine
-from scf_pipeline.errors import StageError
+from scf_pipeline.errors import ConfigError, StageError
 
 NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -36,6 +36,26 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_workers_are_this_process() -> None:
+    assert isinstance(choose(0), LocalEngine)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "range_"),
+    [
+        ("SCF_CPUS_PER_WORKER", "half", "[0, inf]"),
+        ("SCF_CPUS_PER_WORKER", "-1", "[0, inf]"),
+        ("SCF_CPUS_PER_WORKER", "inf", "[0, inf]"),
+        ("SCF_LEAST_WORKERS", "0", "[1, 4]"),
+        ("SCF_LEAST_WORKERS", "5", "[1, 4]"),
+    ],
+)
+def test_what_the_environment_asks_for_must_be_a_number_in_range(
+    variable: str, text: str, range_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigError) as caught:
+        choose(4)
+    assert caught.value.what == f"`{variable}` must be a number in {range_}, but is {text!r}."
     assert isinstance(choose(0), LocalEngine)
 
 

@@ -1,6 +1,7 @@
 import re
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -31,6 +32,13 @@ CONTAINERS = {
 
 def read(path: Path, preset: FramePreset, container: str = "mov") -> list[Picture]:
     return list(read_video(path, container, preset, LIMIT))
+
+
+def draw(number: int) -> np.ndarray:
+    """Return a frame whose upper left corner tells its number."""
+    frame = np.full((48, 64, 3), 128, np.uint8)
+    frame[:16, :16] = 8 * number
+    return frame
 
 
 def number_in(picture: Picture) -> int:
@@ -97,6 +105,35 @@ def test_a_rotation_tag_is_applied_clockwise_as_players_do(
     np.testing.assert_array_equal(picture.pixels, expected)
     shown = cv2.cvtColor(cv2.VideoCapture(str(path)).read()[1], cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(picture.pixels, shown)
+
+
+@pytest.mark.parametrize(("name", "container"), [("clip.mp4", "mov"), ("clip.mkv", "matroska")])
+def test_frames_of_a_variable_rate_are_numbered_as_they_decode_not_by_time(
+    name: str, container: str, tmp_path: Path
+) -> None:
+    """Phones drop the rate in the dark: a frame's number says nothing of when it was taken."""
+    times = np.cumsum([1, 1, 1, 7, 1, 1, 30, 2, 1, 90, 1, 1, 1, 5, 1, 1, 1, 1, 12, 1]) * 40
+    path = tmp_path / name
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        stream.codec_context.gop_size, stream.codec_context.max_b_frames = 6, 2
+        for number, moment in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(draw(number), format="rgb24")
+            frame.pts, frame.time_base = int(moment), Fraction(1, 1000)
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode())
+    with av.open(str(path)) as source:
+        gaps = np.diff([float(frame.time) for frame in source.decode(video=0)])
+    assert gaps.max() > 50 * gaps.min()  # the file's rate does vary
+    pictures = read(path, FramePreset.ALL, container)
+    assert [p.number for p in pictures] == list(range(20))
+    assert [number_in(p) for p in pictures] == pytest.approx(range(20), abs=1)
+    pair = read(path, FramePreset.FLIP2, container)
+    assert [p.number for p in pair] == [6, 16]
+    for picture in pair:
+        np.testing.assert_array_equal(picture.pixels, pictures[picture.number].pixels)
 
 
 def test_declared_counts_are_not_trusted(write_video: WriteVideo) -> None:
