@@ -1,4 +1,4 @@
-"""A cluster of three nodes that hold none of our code: same bytes, also when a node goes.
+"""Three nodes that are given our code: same bytes on a disk, in a store, and when a node goes.
 
 Driver and cluster are a process of their own: Ray reads some of its settings when it is imported.
 """
@@ -33,6 +33,7 @@ from ray.cluster_utils import Cluster
 from upath import UPath
 
 root, removes = Path(sys.argv[1]), sys.argv[2] == "remove"
+place = UPath(sys.argv[3])
 NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
 head = NODE | {"num_cpus": 0, "include_dashboard": False,
     "_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}}
@@ -103,7 +104,7 @@ class Listening:
 
 def write_faces():
     identity = Settings("crop", 1, {}, {})
-    writer = ArtifactWriter(UPath(root / "faces"), FACE_SCHEMA, settings=identity)
+    writer = ArtifactWriter(place / "faces", FACE_SCHEMA, settings=identity)
     for part in range(9):
         rows = []
         for n in range(4):
@@ -119,13 +120,13 @@ def write_faces():
     return writer.seal(rows_in={"siw": 36})
 
 
-def describe(name, engine):
+def describe(out, engine):
     model = Model(backend="speaker", location="nowhere", revision="0")
     begin(lambda: None, None)
     told = caption.run(caption.CaptionConfig(batch_size=2), faces=faces, model=model,
-                       out=UPath(root / name), engine=engine)
+                       out=out / "t_f", engine=engine)
     words = keywords.FilterConfig(dictionary=default_dictionary())
-    d_s = keywords.run(words, captions=told, out=UPath(root / f"{name}-d_s"),
+    d_s = keywords.run(words, captions=told, out=out / "d_s",
                        engine=getattr(engine, "engine", engine))
     return told, d_s
 
@@ -136,20 +137,20 @@ def remove_one():
         time.sleep(0.02)
     victim = found[0].name.split("-")[0]
     cluster.remove_node(next(n for n in nodes if n.node_id == victim), allow_graceful=False)
-    done = len(list((root / "cluster/data").glob("part-*.parquet")))
+    done = len(list((root / "cluster/t_f/data").glob("part-*.parquet")))
     (root / "removed").write_text(str(done))
 
 
 notes = root / "notes"
 notes.mkdir()
 faces = write_faces()
-local = describe("local", choose(0))
+local = describe(UPath(root / "local"), choose(0))
 ray_engine = choose(3)
 ray.cloudpickle.register_pickle_by_value(sys.modules["__main__"])
 if removes:
     remover = threading.Thread(target=remove_one)
     remover.start()
-made = describe("cluster", Listening(ray_engine))
+made = describe(place / "cluster", Listening(ray_engine))
 if removes:
     remover.join()
 print(json.dumps({
@@ -163,15 +164,20 @@ cluster.shutdown()
 """
 
 
-def caption_on_three_nodes(root: Path, *, removes: bool) -> dict:
-    place = root / "elsewhere"
-    place.mkdir()
-    (place / "driver.py").write_text(DRIVER)
+def caption_on_three_nodes(
+    root: Path, *, removes: bool = False, place: str | None = None, **variables: str
+) -> dict:
+    folder = root / "elsewhere"
+    folder.mkdir()
+    (folder / "driver.py").write_text(DRIVER)
     bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
-        [sys.executable, place / "driver.py", root, "remove" if removes else "keep"],
-        cwd=place,
-        env=bare | CLUSTER | {"PYTHONPATH": str(REPOSITORY)},
+        [
+            *(sys.executable, folder / "driver.py", root),
+            *("remove" if removes else "keep", place or str(root)),
+        ],
+        cwd=folder,
+        env=bare | CLUSTER | {"PYTHONPATH": str(REPOSITORY)} | variables,
         capture_output=True,
         text=True,
         check=False,
@@ -181,7 +187,7 @@ def caption_on_three_nodes(root: Path, *, removes: bool) -> dict:
 
 
 def test_three_nodes_without_our_code_give_the_local_bytes(tmp_path: Path) -> None:
-    told = caption_on_three_nodes(tmp_path, removes=False)
+    told = caption_on_three_nodes(tmp_path)
     assert told["same"] == [True, True]
     assert told["rows"] == [36] * 4
     assert len({node for node, *_ in told["notes"]}) == 3  # `SCF_LEAST_WORKERS` began with three
@@ -195,3 +201,26 @@ def test_a_node_that_goes_half_way_changes_nothing_but_time(tmp_path: Path) -> N
     assert told["removed"] < 9
     assert told["same"] == [True, True]
     assert told["rows"] == [36] * 4
+
+
+def test_faces_in_an_object_store_give_the_local_bytes(tmp_path: Path) -> None:
+    """Pictures lie in the parts of the faces, which each node fetches by itself."""
+    pytest.importorskip("s3fs", reason="fsspec needs it for S3")
+    server = pytest.importorskip("moto.server", reason="moto is the object store")
+    store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    store.start()
+    try:
+        told = caption_on_three_nodes(
+            tmp_path,
+            place="s3://cluster/run",
+            AWS_ENDPOINT_URL="http://{}:{}".format(*store.get_host_and_port()),
+            AWS_ACCESS_KEY_ID="any",
+            AWS_SECRET_ACCESS_KEY="any",  # noqa: S106 - of a server that asks for none
+            AWS_DEFAULT_REGION="us-east-1",
+        )
+    finally:
+        store.stop()
+    assert told["same"] == [True, True]
+    assert told["rows"] == [36] * 4
+    assert len({node for node, *_ in told["notes"]}) == 3
+    assert not (tmp_path / "cluster").exists()

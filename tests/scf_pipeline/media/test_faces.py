@@ -198,6 +198,51 @@ def test_the_largest_of_several_faces_counts(portrait: np.ndarray) -> None:
     assert box == pytest.approx(np.add(FACE, (256, 0, 256, 0)), abs=20)
 
 
+def on_a_wide_canvas(portrait: np.ndarray, share: float) -> np.ndarray:
+    """Paste the portrait so that its face takes a share of the longer side."""
+    side = round(512 * share * 1920 / 97)
+    small = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
+    canvas = np.full((1080, 1920, 3), 128, np.uint8)
+    canvas[300 : 300 + side, 700 : 700 + side] = small[: 1080 - 300, : 1920 - 700]
+    return canvas
+
+
+def test_faces_down_to_a_twelfth_of_the_longer_side_are_found(portrait: np.ndarray) -> None:
+    detect = load_detector("cascade")
+    for share in (0.15, 0.12, 0.1):
+        box = detect(on_a_wide_canvas(portrait, share))
+        assert box is not None
+        place = np.add(np.array(FACE) * share * 1920 / 97, (700, 300, 700, 300))
+        assert box == pytest.approx(place, abs=0.3 * share * 1920)
+    assert detect(on_a_wide_canvas(portrait, 0.05)) is None
+
+
+def test_a_face_that_fills_the_picture_is_found(portrait: np.ndarray) -> None:
+    box = load_detector("cascade")(np.ascontiguousarray(portrait[58:170, 168:280]))
+    assert box is not None
+    assert box == pytest.approx((7, 7, 104, 104), abs=16)
+
+
+def test_a_tilted_head_is_found_and_a_picture_on_its_side_is_not(portrait: np.ndarray) -> None:
+    """How a dataset's frames are turned is its adapter's to tell, or the file's rotation tag."""
+    detect = load_detector("cascade")
+    for degrees in (-10, 10):
+        turn = cv2.getRotationMatrix2D((223, 113), degrees, 1)
+        tilted = cv2.warpAffine(portrait, turn, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+        assert detect(tilted) == pytest.approx(FACE, abs=25)
+    for quarters in (1, 3):
+        assert detect(np.ascontiguousarray(np.rot90(portrait, quarters))) is None
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket", "brick", "coins"])
+def test_photographs_without_a_face_show_none(name: str, portrait: np.ndarray) -> None:
+    from skimage import data
+
+    picture = getattr(data, name)()
+    rgb = picture if picture.ndim == 3 else picture[..., None].repeat(3, 2)
+    assert load_detector("cascade")(np.ascontiguousarray(rgb)) is None
+
+
 def test_the_cascade_finds_nothing_in_noise() -> None:
     detect = load_detector("cascade")
     rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from scf_pipeline.adapters import Adapter, Box, Frame
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError, StageError
 from scf_pipeline.media import FramePreset
-from scf_pipeline.media.faces import Detector, PixelBox
+from scf_pipeline.media.faces import Detector, PixelBox, load_detector
 from scf_pipeline.media.frames import Picture
 from scf_pipeline.schema import FACE_SCHEMA, SAMPLE_SCHEMA
 from scf_pipeline.settings import Settings
@@ -184,6 +184,29 @@ def test_the_datasets_own_box_comes_before_the_detectors(picture: Path) -> None:
     (face,) = crop(picture, "print/a.png", adapter=fake({0: Box(10.4, 20, 30, 40)}), found=BOX)
     assert face["box_source"] == "sidecar"
     assert face["box"] == [10, 20, 30, 40]
+
+
+def test_of_two_faces_the_annotated_one_counts_and_without_a_note_the_largest(
+    tmp_path: Path,
+) -> None:
+    data = pytest.importorskip("skimage.data", reason="scikit-image ships the portrait")
+    portrait = data.astronaut()
+    both = np.full((512, 768, 3), 128, np.uint8)
+    both[:256, :256] = portrait[::2, ::2]
+    both[:, 256:] = portrait
+    write_picture(tmp_path / "print/a.png", both)
+    small, large = (88, 32, 136, 81), (431, 65, 528, 162)
+    detect = load_detector("cascade")
+    for boxes, source, expected in (({0: Box(*small)}, "sidecar", small), ({}, "detector", large)):
+        (face,) = crop_samples(
+            table("print/a.png"),
+            config=CONFIG,
+            roots={"image_folder": tmp_path},
+            known={"image_folder": fake(boxes)},
+            detect=detect,
+        ).to_pylist()
+        assert face["box_source"] == source
+        assert face["box"] == pytest.approx(expected, abs=20)
 
 
 @pytest.mark.parametrize(
