@@ -184,7 +184,8 @@ def _media_paths(samples: Artifact, wanted: Iterable[str]) -> dict[str, str]:
 
 def _look_up(artifact: Artifact, key: str, value: str, wanted: Iterable[str]) -> dict[str, Any]:
     """Return a column's values of some rows, with one part in memory at a time."""
-    keys, found = pa.array(sorted(wanted), pa.string()), {}
+    keys = pa.array(sorted(wanted), pa.string())
+    found: dict[str, Any] = {}
     for part in artifact.parts():
         table = part.read([key, value])
         rows = table.filter(pc.is_in(table[key], keys))
