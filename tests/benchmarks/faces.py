@@ -247,7 +247,7 @@ def drawings(count: int) -> Iterator[Shown]:
             shot = Shot(sensor=sensor, background="wall", face_share=share)
             clip = draw_clip(sample_person(rng), shot, rng)
             box = tuple(map(float, clip.boxes[0]))
-            yield Shown(f"drawing, face of {share:.0%} of the height", clip.frames[0], box)  # type: ignore[arg-type]
+            yield Shown(f"drawing, face of {share:.0%} of the height", clip.frames[0], box)
 
 
 def timed(detect: Detector, width: int, height: int) -> dict[str, Any]:

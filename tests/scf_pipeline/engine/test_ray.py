@@ -377,6 +377,44 @@ def test_at_least_one_worker_is_asked_for() -> None:
         RayEngine(workers=0)
 
 
+@pytest.mark.parametrize("least", [0, 3])
+def test_a_stage_begins_with_one_to_all_of_its_workers(least: int) -> None:
+    from scf_pipeline.engine.ray import RayEngine
+
+    with pytest.raises(ValueError, match=rf"`least_workers` must be in \[1, 2\], but is {least}"):
+        RayEngine(workers=2, least_workers=least)
+
+
+def test_two_workers_may_share_a_cpu_and_keep_the_stages_threads(
+    ray_engine: Engine, tmp_path: Path
+) -> None:
+    from scf_pipeline.engine.ray import RayEngine
+
+    def make() -> Kernel:
+        (tmp_path / f"begun-{os.getpid()}").touch()
+        wait_for(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+        return lambda _: pa.table({"threads": [os.environ["OMP_NUM_THREADS"]]})
+
+    engine = RayEngine(workers=2, cpus_per_worker=0.5, least_workers=2)
+    engine_cpus = Resources(cpus=2)  # which two actors of this cluster could not both have
+    done = list(engine.map_parts(make, parts(4), partial(write, tmp_path), engine_cpus))
+    assert sorted(done) == [0, 1, 2, 3]
+    told = [json.loads((tmp_path / f"{n}.json").read_text()) for n in range(4)]
+    assert told == [[{"threads": "2"}]] * 4
+
+
+def test_code_is_shipped_unless_a_submitted_job_has_done_so(
+    ray_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scf_pipeline.engine import ray as engine
+
+    folders = [Path(folder) for folder in engine._shipped()["py_modules"]]
+    assert [folder.name for folder in folders] == ["ifas_model", "scf_pipeline"]
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert engine._shipped() is None
+
+
 def test_a_second_engine_joins_the_cluster(ray_engine: Engine) -> None:
     import ray
 

@@ -34,8 +34,8 @@ from upath import UPath
 
 root, removes = Path(sys.argv[1]), sys.argv[2] == "remove"
 place = UPath(sys.argv[3])
-NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
-head = NODE | {"num_cpus": 0, "include_dashboard": False,
+NODE = {"num_cpus": 1, "num_gpus": 1, "node_ip_address": "127.0.0.1"}  # no card is used
+head = NODE | {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False,
     "_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}}
 
 # The nodes start where nothing of ours is to be found; this process goes on as it was.
@@ -47,7 +47,7 @@ os.environ["RAY_ADDRESS"] = cluster.address
 
 from scf_pipeline.captioners import Caption, Model
 from scf_pipeline.captioners._pictures import encode_png
-from scf_pipeline.engine import choose
+from scf_pipeline.engine import Resources, choose
 from scf_pipeline.files import hash_files
 from scf_pipeline.keywords import default_dictionary
 from scf_pipeline.schema import FACE_SCHEMA
@@ -72,7 +72,8 @@ class Speaker:
         if self.notes is not None:
             time.sleep(0.4)
             at = ray.get_runtime_context().get_node_id()
-            note = [at, scf_pipeline.__file__, ifas_model.__file__, os.getcwd()]
+            cards = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+            note = [at, len(cards), scf_pipeline.__file__, ifas_model.__file__]
             (self.notes / f"{at}-{os.getpid()}").write_text(json.dumps(note))
         return [Caption(text=f"a paper of {int(p[0, 0, 0])} and {seed % 97}", num_tokens=4,
                         mean_log_probability=-1.0) for p, seed in zip(pictures, seeds)]
@@ -124,7 +125,7 @@ def describe(out, engine):
     model = Model(backend="speaker", location="nowhere", revision="0")
     begin(lambda: None, None)
     told = caption.run(caption.CaptionConfig(batch_size=2), faces=faces, model=model,
-                       out=out / "t_f", engine=engine)
+                       out=out / "t_f", engine=engine, resources=Resources(gpus=0.5))
     words = keywords.FilterConfig(dictionary=default_dictionary())
     d_s = keywords.run(words, captions=told, out=out / "d_s",
                        engine=getattr(engine, "engine", engine))
@@ -145,7 +146,7 @@ notes = root / "notes"
 notes.mkdir()
 faces = write_faces()
 local = describe(UPath(root / "local"), choose(0))
-ray_engine = choose(3)
+ray_engine = choose(3, gpus_per_worker=0.5)
 ray.cloudpickle.register_pickle_by_value(sys.modules["__main__"])
 if removes:
     remover = threading.Thread(target=remove_one)
@@ -191,7 +192,8 @@ def test_three_nodes_without_our_code_give_the_local_bytes(tmp_path: Path) -> No
     assert told["same"] == [True, True]
     assert told["rows"] == [36] * 4
     assert len({node for node, *_ in told["notes"]}) == 3  # `SCF_LEAST_WORKERS` began with three
-    for _, *files, _ in told["notes"]:
+    for _, cards, *files in told["notes"]:
+        assert cards == 1  # half of one, which two workers may share
         assert all("runtime_resources" in file for file in files)  # what the driver shipped
         assert not any(file.startswith(str(REPOSITORY)) for file in files)
 
