@@ -17,16 +17,18 @@ from upath import UPath
 
 from ifas_model import json_data
 from ifas_model.layout import MAX_SETTINGS_BYTES, check_folder
-from scf_pipeline.captioners import Model
+from scf_pipeline.captioners import DEFAULT_BACKEND, Model
 from scf_pipeline.config import digest
 from scf_pipeline.errors import CaptionerError
 from scf_pipeline.files import MANIFEST, SETTINGS
 from scf_pipeline.store import Artifact
 
-BACKEND_NAME = "blip2"
-MODEL_TYPE = "blip-2"
-WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""Files of a checkpoint that are read. Pickled weights and code are not among them."""
+KINDS = {"blip2": "blip-2"}
+"""Backends that run one kind of model alone, and its ``model_type``."""
+
+WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+"""Files of a checkpoint that are read. Pickled weights and code are not among them; templates of
+conversations are, which transformers runs in a sandbox."""
 
 HUB_ID = re.compile(r"(?P<id>[\w-][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 BRANCHES = frozenset({"main", "master", "HEAD"})
@@ -35,18 +37,24 @@ BRANCHES = frozenset({"main", "master", "HEAD"})
 REFS = "refs/"
 
 
-def resolve(text: str) -> Model:
+def resolve(text: str, *, backend: str = DEFAULT_BACKEND) -> Model:
     """Return the model that a checkpoint folder or ``hub-id@revision`` names.
 
     Nothing is downloaded. The revision of a folder is the hash of its files.
 
+    Args:
+        text: Folder or hub id.
+        backend: Which is to run it.
+
     Raises:
         CaptionerError: If there is no such folder and the text is no pinned hub id, or if the
-            folder is unfinished or holds no BLIP-2 checkpoint in safetensors.
+            folder is unfinished, holds no safetensors, or another kind of model than the backend
+            runs.
     """
     folder = UPath(text).expanduser()
     if folder.is_dir():
-        return Model(backend=BACKEND_NAME, location=str(folder), revision=_revision(folder))
+        revision = _revision(folder, backend)
+        return Model(backend=backend, location=str(folder), revision=revision)
     match = HUB_ID.fullmatch(text)
     if match is None:
         raise CaptionerError(
@@ -64,7 +72,7 @@ def resolve(text: str) -> Model:
             where=text,
             fix=f"Write `{match['id']}@` and the 40 hex digits of a commit, or a tag.",
         )
-    return Model(backend=BACKEND_NAME, location=match["id"], revision=revision)
+    return Model(backend=backend, location=match["id"], revision=revision)
 
 
 @contextmanager
@@ -118,7 +126,7 @@ def read_json(path: UPath) -> dict[str, Any]:
     return data
 
 
-def _revision(folder: UPath) -> str:
+def _revision(folder: UPath, backend: str) -> str:
     """Return a folder's revision; of a sealed artifact without reading its weights."""
     if (folder / MANIFEST).is_file():
         files = Artifact.open(folder).files
@@ -129,9 +137,9 @@ def _revision(folder: UPath) -> str:
             fix="Rerun the stage that writes it; it resumes from its last checkpoint.",
         )
     else:
-        _check_kind(folder)
+        _check_kind(folder, backend)
         return content_revision(folder)
-    _check_kind(folder)
+    _check_kind(folder, backend)
     return _short({name: entry["sha256"] for name, entry in files.items()})
 
 
@@ -158,19 +166,22 @@ def _is_read(name: str) -> bool:
     return any(Path(name).match(pattern) for pattern in WANTED)
 
 
-def _check_kind(folder: UPath) -> None:
+def _check_kind(folder: UPath, backend: str) -> None:
     kind = read_json(folder / "config.json").get("model_type")
-    if kind != MODEL_TYPE:
+    wanted = KINDS.get(backend, kind)
+    if kind != wanted:
         raise CaptionerError(
-            f"A captioner's config.json must have `model_type` {MODEL_TYPE!r}, but has {kind!r}.",
+            f"A captioner's config.json must have `model_type` {wanted!r}, but has {kind!r}.",
             where=str(folder),
-            fix="Name a BLIP-2 checkpoint in the Hugging Face layout.",
+            fix="Name a BLIP-2 checkpoint in the Hugging Face layout, or write "
+            "`image_text_to_text:` before the name of another.",
         )
     if not any(True for _ in folder.glob("*.safetensors")):
         raise CaptionerError(
             "A checkpoint must hold its weights as safetensors, but has no such file.",
             where=str(folder),
-            fix="Convert the weights with `save_pretrained`; pickled weights are not read.",
+            fix="Convert them once, with the `from_pretrained` and `save_pretrained` of the model's "
+            "class in transformers; pickled weights are not read.",
         )
     try:
         check_folder(folder)
@@ -178,7 +189,7 @@ def _check_kind(folder: UPath) -> None:
         raise CaptionerError(
             f"A checkpoint must be weights and settings alone, but is not: {error}",
             where=str(folder),
-            fix="Name a checkpoint of a plain BLIP-2; merge adapters into it.",
+            fix="Name a plain checkpoint; merge adapters into it.",
         ) from error
 
 
@@ -202,5 +213,5 @@ def _fetch(model: Model) -> Path:
             where=f"{model.location}@{model.revision}",
             fix="Fetch it once on a machine with network access, or name a local folder.",
         ) from error
-    _check_kind(UPath(folder))
+    _check_kind(UPath(folder), model.backend)
     return folder

@@ -4,7 +4,7 @@ An example::
 
     {"prompt": "a photo of", "decoding": {"num_beams": 1, "temperature": 0.7, "top_p": 0.95}}
 
-Without that file, or for what it leaves out, the defaults below hold.
+Without that file, or for what it leaves out, the defaults of the backend hold.
 """
 
 from __future__ import annotations
@@ -72,18 +72,32 @@ class Instructions:
     """How tokens are chosen."""
 
 
-def read_instructions(folder: Path | UPath) -> Instructions:
-    """Return what the folder says of prompt and decoding, else the defaults."""
+def read_instructions(folder: Path | UPath, default: Instructions | None = None) -> Instructions:
+    """Return what the folder says of prompt and decoding, else the defaults.
+
+    Args:
+        folder: The checkpoint.
+        default: Of the backend; ``None`` is BLIP-2's.
+    """
+    known = default or Instructions()
     path = UPath(folder) / INSTRUCTIONS
     if not path.is_file():
-        return Instructions()
-    return build(Instructions, read_json(path), where=str(path))
+        return known
+    told, held = read_json(path), to_data(known)
+    if isinstance(decoding := told.get("decoding"), dict):
+        told = {**told, "decoding": {**held["decoding"], **decoding}}
+    return build(Instructions, {**held, **told}, where=str(path))
 
 
-def describe(model: Model) -> dict[str, Any]:
+def describe(model: Model, default: Instructions | None = None) -> dict[str, Any]:
     """Return prompt and decoding of a model as plain data; a hub's checkpoint brings none."""
+    return to_data(instructions_of(model, default))
+
+
+def instructions_of(model: Model, default: Instructions | None = None) -> Instructions:
+    """Return prompt and decoding of a model before it is loaded."""
     folder = UPath(model.location)
-    return to_data(read_instructions(folder) if folder.is_dir() else Instructions())
+    return read_instructions(folder, default) if folder.is_dir() else default or Instructions()
 
 
 def write_instructions(folder: Path, instructions: Instructions) -> None:

@@ -3,7 +3,7 @@
 Prompt and decoding belong to the checkpoint: a folder may hold ``captioner.json``.
 
 Shapes in this file:
-    B batch, R rows, W vocabulary, P image patches and class token, V vision width.
+    B batch, P image patches and class token, V vision width.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from accelerate.utils.memory import should_reduce_batch_size
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import Blip2ForConditionalGeneration, Blip2Processor, TopPLogitsWarper
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from ifas_model.checkpoint import BROKEN, unsound
 from scf_pipeline.captioners import Backend, Caption, Model
@@ -32,42 +31,15 @@ from scf_pipeline.captioners._instructions import (
     read_instructions,
     write_instructions,
 )
+from scf_pipeline.captioners._saying import (
+    INSIST_PENALTY,
+    SeededSampling,
+    lack_of_memory_is_said,
+    tidy,
+)
 from scf_pipeline.captioners._seeing import Eye, embed, image_token, prompt_ids, see
 from scf_pipeline.captioners._vision_cache import VisionCache, open_cache
 from scf_pipeline.errors import CaptionerError
-
-INSIST_PENALTY = 1.2
-"""Repetition penalty of the second try, after a degenerate caption."""
-
-
-class SeededSampling:
-    """Turns greedy search into sampling in which each row draws from its own generator.
-
-    The arg max of log-probabilities plus Gumbel noise is a draw from the distribution. So a row's
-    caption depends on its seed, and neither on its batch nor on the worker.
-
-    Args:
-        seeds: One for each row, 64 bits.
-        temperature: Divisor of the logits.
-        top_p: Probability mass of the tokens that may be drawn.
-    """
-
-    def __init__(self, seeds: Sequence[int], *, temperature: float, top_p: float) -> None:
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.temperature = temperature
-        self.nucleus = TopPLogitsWarper(top_p)
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return the scores of the allowed tokens plus noise, (R, W)."""
-        scores = self.nucleus(input_ids, scores.float() / self.temperature)
-        noise = torch.stack(
-            [torch.empty(scores.shape[1]).exponential_(generator=g) for g in self.generators]
-        )
-        return scores - noise.log().to(scores.device)
-
-    def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these."""
-        self.generators = [self.generators[row] for row in rows.tolist()]
 
 
 class Blip2Captioner:
@@ -110,12 +82,8 @@ class Blip2Captioner:
         """Caption one batch; see `Captioner.caption`."""
         if not pictures:
             return []
-        try:
+        with lack_of_memory_is_said():
             return self._caption_batch(pictures, seeds, insist=insist)
-        except RuntimeError as error:  # torch's, of a GPU and of a CPU
-            if not should_reduce_batch_size(error):
-                raise
-            raise MemoryError(str(error).splitlines()[0]) from error
 
     def _caption_batch(
         self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool
@@ -170,15 +138,6 @@ class Blip2Captioner:
         )
 
 
-def tidy(text: str, *, prompt: str) -> str:
-    """Return a caption with single spaces, without an echo of the prompt or a final full stop."""
-    words = " ".join(text.split())
-    echo = " ".join(prompt.split())
-    if echo and words.lower().startswith(echo.lower()):
-        words = words[len(echo) :]
-    return words.strip().removesuffix(".").rstrip()
-
-
 def end_tokens(model: Blip2ForConditionalGeneration) -> list[int]:
     """Return the ids that end a caption: newline for published OPT checkpoints."""
     text_config: Any = model.config.text_config
@@ -228,8 +187,22 @@ def load_parts(
             where=model.location,
             fix="Fetch the checkpoint again.",
         )
+    complete(weights, processor)
     check_agreement(weights, processor, where=model.location)
     return weights.eval(), processor, instructions
+
+
+def complete(model: Blip2ForConditionalGeneration, processor: Blip2Processor) -> None:
+    """Add what checkpoints that were published before image tokens leave unsaid.
+
+    Both follow from what they hold: the weights have so many query tokens, and the processor puts
+    ``<image>`` behind its tokenizer's words, into a row that OPT's padded vocabulary has to spare.
+    """
+    if processor.num_query_tokens is None:
+        processor.num_query_tokens = model.config.num_query_tokens
+    if model.config.image_token_index is None:
+        found: int = processor.tokenizer.convert_tokens_to_ids("<image>")
+        model.config.image_token_index = found
 
 
 def check_agreement(

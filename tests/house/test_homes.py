@@ -24,6 +24,7 @@ HOMES = {
     "ray": ["scf_pipeline/engine/ray.py"],
     "lavis": ["scf_pipeline/captioners/blip2_lavis.py"],
     "transformers": [*CAPTIONERS, *JUDGES],
+    "vllm": ["scf_pipeline/captioners/vllm.py"],
     "peft": ["scf_pipeline/captioners/*", "ifas_model/language.py"],
     "datasets": ["ifas_model/data.py"],
     "dask": ["scf_pipeline/stats.py"],
@@ -55,7 +56,7 @@ LIGHT += [
         "results", "run_folder", "shards", "strict", "vocabulary",
     )
 ]  # fmt: skip
-HEAVY = {"torch", "transformers", "ray", "datasets", "dask", "lavis", "peft"}
+HEAVY = {"torch", "transformers", "ray", "datasets", "dask", "lavis", "peft", "vllm"}
 
 
 def imported_libraries(source: str) -> Iterator[str]:

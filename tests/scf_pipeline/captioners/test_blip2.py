@@ -152,22 +152,6 @@ def test_a_sampled_caption_depends_on_its_seed_and_on_nothing_before_it(parts, p
     assert texts(said(speaker, [pictures[0]], [1])) == first[:1]
 
 
-def test_sampling_draws_tokens_as_often_as_the_model_says():
-    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]]).repeat(4000, 1)
-    sampling = blip2.SeededSampling(range(4000), temperature=0.7, top_p=1.0)
-    drawn = sampling(torch.zeros(4000, 1, dtype=torch.long), logits).argmax(1)
-    wanted = (logits[0] / 0.7).softmax(0)
-    found = torch.bincount(drawn, minlength=4) / 4000
-    assert torch.allclose(found, wanted, atol=0.025)
-
-
-def test_tokens_outside_the_nucleus_are_never_drawn():
-    logits = torch.tensor([[5.0, 4.0, 0.0, -1.0]]).repeat(500, 1)
-    sampling = blip2.SeededSampling(range(500), temperature=1.0, top_p=0.9)
-    drawn = sampling(torch.zeros(500, 1, dtype=torch.long), logits).argmax(1)
-    assert set(drawn.tolist()) == {0, 1}
-
-
 @pytest.mark.parametrize("decoding", [GREEDY, BEAMS], ids=["greedy", "beams"])
 def test_captions_and_their_log_probabilities_are_those_of_generate(parts, pictures, decoding):
     """A second writing: `generate`, and then one teacher-forced pass over what it wrote."""
@@ -214,20 +198,6 @@ def test_no_pictures_give_no_captions(parts):
     assert captioner(parts, GREEDY).caption([], []) == []
 
 
-@pytest.mark.parametrize(
-    ("raw", "tidied"),
-    [
-        ("  a man  with\nred hair. ", "a man with red hair"),
-        ("A photo of a man", "a man"),
-        ("a man in a photo of a man", "a man in a photo of a man"),
-        ("a photo of", ""),
-        ("", ""),
-    ],
-)
-def test_captions_lose_the_prompts_echo_spare_space_and_the_final_full_stop(raw, tidied):
-    assert blip2.tidy(raw, prompt="a photo of") == tidied
-
-
 @pytest.fixture
 def folder(parts, tmp_path):
     blip2.save_parts(tmp_path, *parts, Instructions(decoding=SAMPLED))
@@ -245,10 +215,9 @@ def edit(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-@pytest.mark.parametrize("stale", [None, 3])
-def test_a_processor_that_places_other_image_tokens_is_refused(folder, stale):
-    edit(folder / "processor_config.json", num_query_tokens=stale)
-    with pytest.raises(CaptionerError, match=f"`num_query_tokens` .* but is 4 and {stale}"):
+def test_a_processor_that_places_other_image_tokens_is_refused(folder):
+    edit(folder / "processor_config.json", num_query_tokens=3)
+    with pytest.raises(CaptionerError, match="`num_query_tokens` .* but is 4 and 3"):
         blip2.load(blip2.resolve(str(folder)))
 
 
