@@ -17,6 +17,10 @@ from ifas_model.errors import ModelError
 from ifas_model.layout import check_folder, model_type
 
 _FIX = "Name a complete folder in the Hugging Face layout, with weights as safetensors."
+_CONVERT = (
+    "Convert the folder once, by the `from_pretrained(...).save_pretrained(...)` that README.md "
+    "shows: it writes safetensors; pickled weights are not read."
+)
 BROKEN = (
     *(OSError, ValueError, LookupError, TypeError, RuntimeError, OverflowError, ImportError),
     *(SafetensorError, StrictDataclassError, UnpicklingError),
@@ -63,7 +67,7 @@ def load_weights(kind: Any, folder: Path, *, is_ours: bool = False) -> Any:  # n
         ModelError: If the folder holds no checkpoint of this class in safetensors, one that lacks a
             weight, or one with a weight that is no number.
     """
-    with reading(folder):
+    with reading(folder, _CONVERT if _is_pickled(folder) else _FIX):
         wanted, found = kind.config_class.model_type, model_type(folder)
         if found != wanted:
             told = "is absent, damaged or names none" if found is None else f"names {found!r}"
@@ -80,6 +84,10 @@ def load_weights(kind: Any, folder: Path, *, is_ours: bool = False) -> Any:  # n
         if is_ours and (strange := sorted(report["unexpected_keys"])):
             raise ValueError(f"it must hold its own weights alone, but holds {strange[0]!r}.")
     return model.eval()
+
+
+def _is_pickled(folder: Path) -> bool:
+    return any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors"))
 
 
 def unsound(model: torch.nn.Module, missing: Iterable[str] = ()) -> str | None:

@@ -217,7 +217,7 @@ def edit(path, **changes):
 
 def test_a_processor_that_places_other_image_tokens_is_refused(folder):
     edit(folder / "processor_config.json", num_query_tokens=3)
-    with pytest.raises(CaptionerError, match="`num_query_tokens` .* but is 4 and 3"):
+    with pytest.raises(CaptionerError, match=r"`num_query_tokens` .* but is 4 and 3"):
         blip2.load(blip2.resolve(str(folder)))
 
 

@@ -274,7 +274,7 @@ def test_scf_caption_runs_it_from_end_to_end(folder, pictures, tmp_path):
     ]
     writer.write(0, pa.Table.from_pylist(rows, schema=FACE_SCHEMA))
     writer.seal()
-    write_instructions(folder, Instructions(prompt="What is it?", decoding=GREEDY))
+    (folder / "captioner.json").write_text(json.dumps({"decoding": {"max_new_tokens": 7}}))
     model = f"image_text_to_text:{folder}"
     arguments = ["caption", tmp_path / "faces", "--out", tmp_path / "captions", "--model", model]
     done = CliRunner().invoke(cli.app, [str(one) for one in arguments], catch_exceptions=False)
@@ -283,4 +283,7 @@ def test_scf_caption_runs_it_from_end_to_end(folder, pictures, tmp_path):
     table = made.read(CAPTION_SCHEMA.names)
     assert set(table["captioner"].to_pylist()) == {find(model).name}
     assert len(set(table["caption"].to_pylist())) > 1
-    assert made.manifest["notes"]["instructions"]["prompt"] == "What is it?"
+    told = made.manifest["notes"]["instructions"]
+    assert told["prompt"] == image_text_to_text.BACKEND.prompt
+    assert (told["decoding"]["num_beams"], told["decoding"]["max_new_tokens"]) == (1, 7)
+    assert max(table["num_tokens"].to_pylist()) <= 7

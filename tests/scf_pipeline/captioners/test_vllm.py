@@ -70,7 +70,11 @@ def test_a_request_is_plain_data_that_holds_the_very_pixels():
     picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     said = json.loads(json.dumps(vllm.turn("Who is it?", picture)))
     image, words = said[0]["content"]
-    assert (said[0]["role"], len(said), words) == ("user", 1, {"type": "text", "text": "Who is it?"})
+    assert (said[0]["role"], len(said), words) == (
+        "user",
+        1,
+        {"type": "text", "text": "Who is it?"},
+    )
     head, _, data = image["image_url"]["url"].partition(",")
     assert (image["type"], head) == ("image_url", "data:image/png;base64")
     seen = Image.open(io.BytesIO(base64.b64decode(data)), formats=["PNG"])
@@ -111,6 +115,7 @@ def test_captions_come_in_the_order_of_the_pictures():
 
     class Engine:
         def chat(self, turns, sampling, *, use_tqdm):
+            assert not use_tqdm
             asked.extend(zip(turns, sampling, strict=True))
             return [
                 SimpleNamespace(outputs=[answer(f"seed {one['seed']}", [-1.0], "length")])
