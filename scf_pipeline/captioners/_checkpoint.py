@@ -180,8 +180,8 @@ def _check_kind(folder: UPath, backend: str) -> None:
         raise CaptionerError(
             "A checkpoint must hold its weights as safetensors, but has no such file.",
             where=str(folder),
-            fix="Convert them once, with `from_pretrained` and `save_pretrained` of the model's class "
-            "in transformers; pickled weights are not read.",
+            fix="Convert them once, with `from_pretrained` and `save_pretrained` of its class in "
+            "transformers; pickled weights are not read.",
         )
     try:
         check_folder(folder)

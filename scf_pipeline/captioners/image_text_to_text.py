@@ -82,7 +82,7 @@ class ImageTextCaptioner:
             spare = tokenizer.pad_token_id
             ids["pad_token_id"] = self.end_tokens[0] if spare is None else spare
         self.special_tokens = ids | {"eos_token_id": self.end_tokens}
-        model.generation_config = GenerationConfig(**self.special_tokens)
+        model.generation_config = GenerationConfig(**self.special_tokens)  # type: ignore[no-untyped-call]
 
     def prepare(self, picture: Pixels) -> Pixels:
         """Return a picture as it is: sizes and tiles are the processor's affair, batch by batch."""
@@ -140,7 +140,7 @@ class ImageTextCaptioner:
             samplers: Change the scores that `options` left.
         """
         inputs = ask(self.processor, self.instructions.prompt, pictures)
-        config = GenerationConfig(
+        config = GenerationConfig(  # type: ignore[no-untyped-call]
             **self.special_tokens,
             **options,
             do_sample=False,
@@ -206,10 +206,10 @@ def load(model: Model) -> ImageTextCaptioner:
     with checkpoint_folder(model) as folder:
         try:
             # PIL pixels differ from torchvision's: one backend gives the same ones everywhere.
-            processor = AutoProcessor.from_pretrained(
+            processor = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
                 folder, backend="pil", local_files_only=True, trust_remote_code=False
             )
-            weights, report = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 folder,
                 dtype=torch.bfloat16 if on_gpu else torch.float32,
                 use_safetensors=True,
@@ -217,6 +217,7 @@ def load(model: Model) -> ImageTextCaptioner:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
+            weights, report = loaded
             if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
                 raise ValueError("it must have a processor of pictures and text, but has none")
             if (problem := unsound(weights, report["missing_keys"])) is not None:

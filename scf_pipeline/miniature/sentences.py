@@ -17,6 +17,7 @@ from ifas_model.vocabulary import Label
 from scf_pipeline.captioners import blip2
 from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._instructions import PROMPT, Decoding, Instructions
+from scf_pipeline.captioners._saying import tidy
 from scf_pipeline.captioners._teaching import Writer, summed_loss
 from scf_pipeline.captioners._training import History, Schedule, fit, narrow
 from scf_pipeline.miniature.accuracy import caption_accuracy
@@ -40,7 +41,7 @@ NUM_SAMPLES = 12
 def teach_captioner(config: CaptionerConfig, corpus: Artifact, scratch: Path) -> dict[str, Any]:
     """Train C_G into ``<scratch>/weights`` and return its loss curves."""
     taught = read_corpus(corpus, "train")
-    spoken = [[blip2.tidy(text, prompt=PROMPT) for text in texts] for texts in taught.captions]
+    spoken = [[tidy(text, prompt=PROMPT) for text in texts] for texts in taught.captions]
     sizes = Blip2Sizes(image_px=taught.pictures.shape[1])
     model, processor = build_blip2(learn_tokenizer(spoken), sizes, seed=config.seed)
     # Sequences are short: plain attention takes two thirds of the time of the fused one.

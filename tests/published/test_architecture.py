@@ -16,14 +16,14 @@ NAMES     huggingface/transformers, ``convert_blip_2_original_to_pytorch.py`` at
 HUB       ``config.json`` of Salesforce/blip2-opt-2.7b, as of transformers 4.47.0.dev0
 KERAS     keras-team/keras-hub, ``blip2_presets.py`` at 24ab447: 3,744,737,280 parameters, which
           leaves the query tokens out; "ViT, 985M", "Q-Former (105M)", "language projection (2M)",
-          "OPT-2.7B language model (2.65B)"
+          "OPT-2.7B language model (2.65B)"; ``clip_presets.py`` at d7a5c31: 427,616,770 of ViT-L/14,
+          the 257 ids of its positions among them (embeddings-benchmark/mteb gives 427,616,513 for
+          openai/clip-vit-large-patch14 at 32bd642)
 BLIP-2    Li et al. 2023 (arXiv 2301.12597v3), Table 2: 107M trainable in pre-training; Table 3:
           1.1B in fine-tuning on COCO, "the Q-Former together with the image encoder"
 OPT       Zhang et al. 2022 (arXiv 2205.01068), Table 1: 32 layers, 32 heads, 2,560 wide
 CLIP      mlfoundations/open_clip, ``model_configs/ViT-L-14.json`` at 7bbd90e: widths, depths,
-          words; MLPs are four times as wide (openai/CLIP, ``clip/model.py``)
-MTEB      embeddings-benchmark/mteb, ``clip_models.py``: 427,616,513 parameters of
-          openai/clip-vit-large-patch14 at 32bd642
+          words; MLPs are four times as wide (openai/CLIP, ``clip/model.py`` at 0845fc4)
 
 Not compared, for want of a source: the exact total of facebook/opt-2.7b, whose vocabulary is less
 padded than BLIP-2's OPT; BLIP-2's "3.8B" of all parameters (Table 2), which counts more than what
@@ -231,7 +231,7 @@ def test_clip_has_the_weights_and_parameters_that_are_published():
     with torch.device("meta"):
         model = Clip(config)
     assert shapes_of(model) == clip_vit_l_14()
-    assert count(model, "") == 427_616_513  # MTEB
+    assert count(model, "") == 427_616_770 - 257  # KERAS
 
 
 def test_opt_has_the_weights_that_are_published():
