@@ -16,9 +16,9 @@ NAMES     huggingface/transformers, ``convert_blip_2_original_to_pytorch.py`` at
 HUB       ``config.json`` of Salesforce/blip2-opt-2.7b, as of transformers 4.47.0.dev0
 KERAS     keras-team/keras-hub, ``blip2_presets.py`` at 24ab447: 3,744,737,280 parameters, which
           leaves the query tokens out; "ViT, 985M", "Q-Former (105M)", "language projection (2M)",
-          "OPT-2.7B language model (2.65B)"; ``clip_presets.py`` at d7a5c31: 427,616,770 of ViT-L/14,
-          the 257 ids of its positions among them (embeddings-benchmark/mteb gives 427,616,513 for
-          openai/clip-vit-large-patch14 at 32bd642)
+          "OPT-2.7B language model (2.65B)"; ``clip_presets.py`` at d7a5c31: 427,616,770 of
+          ViT-L/14, the 257 ids of its positions among them (embeddings-benchmark/mteb has
+          427,616,513 for openai/clip-vit-large-patch14 at 32bd642)
 BLIP-2    Li et al. 2023 (arXiv 2301.12597v3), Table 2: 107M trainable in pre-training; Table 3:
           1.1B in fine-tuning on COCO, "the Q-Former together with the image encoder"
 OPT       Zhang et al. 2022 (arXiv 2205.01068), Table 1: 32 layers, 32 heads, 2,560 wide
