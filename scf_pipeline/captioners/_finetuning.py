@@ -20,11 +20,11 @@ from torch import Tensor
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from scf_pipeline.captioners import Model
+from scf_pipeline.captioners._blip2 import end_tokens, load_parts, save_parts
 from scf_pipeline.captioners._pictures import decode_png
 from scf_pipeline.captioners._seeing import pixel_values, see
 from scf_pipeline.captioners._teaching import Writer, summed_loss
 from scf_pipeline.captioners._training import History, Schedule, fit
-from scf_pipeline.captioners.blip2 import end_tokens, load_parts, save_parts
 
 TrainedParts = Literal["qformer", "qformer_and_language", "lora", "full"]
 

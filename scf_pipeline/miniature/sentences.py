@@ -14,7 +14,7 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from ifas_model.prompt import QUESTION, answer
 from ifas_model.vocabulary import Label
-from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners import _blip2
 from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._instructions import PROMPT, Decoding, Instructions
 from scf_pipeline.captioners._saying import tidy
@@ -60,10 +60,10 @@ def teach_captioner(config: CaptionerConfig, corpus: Artifact, scratch: Path) ->
             num_beams=1, min_new_tokens=2, temperature=config.temperature, top_p=config.top_p
         )
     )
-    writer = Writer(processor, instructions, blip2.end_tokens(model)[0])
+    writer = Writer(processor, instructions, _blip2.end_tokens(model)[0])
     sentences = teach_sentences(model, writer, taught.pictures, spoken, config, scratch)
     folder = scratch / "weights"
-    blip2.save_parts(folder, model.train(mode=False), processor, instructions)
+    _blip2.save_parts(folder, model.train(mode=False), processor, instructions)
     model.language_model.save_pretrained(folder / LANGUAGE)
     processor.tokenizer.save_pretrained(folder / LANGUAGE)
     every = config.checkpoint_every
@@ -141,7 +141,7 @@ def judge(folder: Path, corpus: Artifact) -> dict[str, Any]:
     that show no medium are also judged by themselves.
     """
     test = read_corpus(corpus, "test")
-    captioner = blip2.load(resolve(str(folder)))
+    captioner = _blip2.load(resolve(str(folder)))
     pictures = [captioner.prepare(picture) for picture in test.pictures]
     said = [
         caption.text

@@ -35,7 +35,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners import _blip2
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.captioners._seeing import prompt_ids
 from scf_pipeline.schema import FACE_SCHEMA
@@ -185,21 +185,21 @@ def configure(sizes: Sizes, tokenizer: PreTrainedTokenizerFast) -> Blip2Config:
     )
 
 
-def build_captioner(sizes: Sizes, decoding: Decoding, *, seed: int = 0) -> blip2.Blip2Captioner:
+def build_captioner(sizes: Sizes, decoding: Decoding, *, seed: int = 0) -> _blip2.Blip2Captioner:
     """Return the bench model as a captioner."""
     instructions = Instructions(prompt=PROMPT, decoding=decoding)
-    return blip2.Blip2Captioner(*build(sizes, seed=seed), instructions)
+    return _blip2.Blip2Captioner(*build(sizes, seed=seed), instructions)
 
 
 def generate(
-    captioner: blip2.Blip2Captioner, pixels: torch.Tensor, decoding: Decoding, seeds: Sequence[int]
+    captioner: _blip2.Blip2Captioner, pixels: torch.Tensor, decoding: Decoding, seeds: Sequence[int]
 ) -> torch.Tensor:
     """Return the new tokens of transformers' own `generate` on ready tensors, (B, T)."""
     model, processor = captioner.model, captioner.processor
     start = torch.tensor([prompt_ids(processor, PROMPT)]).expand(len(pixels), -1)
     options: dict[str, Any] = {}
     if decoding.temperature is not None:
-        sampling = blip2.SeededSampling(
+        sampling = _blip2.SeededSampling(
             seeds, temperature=decoding.temperature, top_p=decoding.top_p
         )
         options["logits_processor"] = LogitsProcessorList([sampling])

@@ -23,8 +23,8 @@ from _report import machine, publish, ratios, spread, take_turns
 from upath import UPath
 
 from scf_pipeline.captioners import Backend, Model
+from scf_pipeline.captioners._blip2 import Blip2Captioner
 from scf_pipeline.captioners._instructions import Decoding
-from scf_pipeline.captioners.blip2 import Blip2Captioner
 from scf_pipeline.engine import Resources
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.stages import caption

@@ -18,10 +18,10 @@ from _captioner import MINIATURE, TINY, Sizes, build_captioner, draw_pictures
 from _report import machine, publish, ratios, spread, take_turns
 from transformers import LogitsProcessorList
 
+from scf_pipeline.captioners._blip2 import Blip2Captioner
 from scf_pipeline.captioners._decoding import write
 from scf_pipeline.captioners._instructions import Decoding
 from scf_pipeline.captioners._seeing import embed, see
-from scf_pipeline.captioners.blip2 import Blip2Captioner
 
 LIMITS: dict[str, Any] = {"min_new_tokens": 8, "max_new_tokens": 30}
 DECODINGS = {

@@ -21,9 +21,9 @@ from _captioner import MINIATURE, TINY, Sizes, build_captioner, write_faces
 from _report import machine, publish, ratios, spread, take_turns
 from caption_stage import GREEDY, run_stage
 
+from scf_pipeline.captioners._blip2 import Blip2Captioner
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.captioners._vision_cache import VisionCache
-from scf_pipeline.captioners.blip2 import Blip2Captioner
 from scf_pipeline.store import Artifact
 
 GOAL = 2.0

@@ -16,7 +16,7 @@ from ifas_model.language import load_language
 from ifas_model.model import IFas
 from ifas_model.prompt import QUESTION
 from ifas_model.vision import load_tower
-from scf_pipeline.captioners import blip2, find
+from scf_pipeline.captioners import _blip2, find
 from scf_pipeline.captioners._instructions import Instructions
 from scf_pipeline.errors import ScfError
 from scf_pipeline.miniature.models import Blip2Sizes, ClipSizes, build_blip2, build_clip
@@ -46,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A captioner, its language model, a tower, and an I-FAS of both: whole and sound."""
     root = tmp_path_factory.mktemp("folders")
     captioner, processor = build_blip2(learn_opt_tokenizer(TEXTS), BLIP2, seed=0)
-    blip2.save_parts(root / "captioner", captioner, processor, Instructions())
+    _blip2.save_parts(root / "captioner", captioner, processor, Instructions())
     captioner.language_model.save_pretrained(root / "language")
     processor.tokenizer.save_pretrained(root / "language")
     for part in build_clip(learn_clip_tokenizer(TEXTS, max_length=16), CLIP, seed=0):
@@ -65,7 +65,7 @@ def root(folders: Path, tmp_path: Path) -> Path:
 
 
 def load_captioner(root: Path) -> None:
-    blip2.load_parts(find(str(root / "captioner")), dtype=torch.float32)
+    _blip2.load_parts(find(str(root / "captioner")), dtype=torch.float32)
 
 
 def build_model(root: Path) -> None:
@@ -229,7 +229,7 @@ def test_weights_that_were_edited_after_they_were_sealed_are_refused(root: Path,
     writer.seal()
     change_weights(root / "sealed", lambda weights: weights[first(weights)].add_(1))
     with pytest.raises(ScfError, match="it was edited or damaged") as caught:
-        blip2.load_parts(find(str(root / "sealed")), dtype=torch.float32)
+        _blip2.load_parts(find(str(root / "sealed")), dtype=torch.float32)
     assert caught.value.where == str(root / "sealed")
     tried(GROUP)
 

@@ -73,7 +73,7 @@ def damage(root: Path) -> None:
 
 def ignorant_captioner(folder: Path) -> Model:
     """Save a tiny BLIP-2 with random weights that samples, and return it."""
-    from scf_pipeline.captioners import blip2
+    from scf_pipeline.captioners import _blip2
     from scf_pipeline.captioners._instructions import Decoding, Instructions
     from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
     from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
@@ -87,7 +87,7 @@ def ignorant_captioner(folder: Path) -> Model:
     )
     tokenizer = learn_opt_tokenizer([WORDS])
     parts = build_blip2(tokenizer, sizes, seed=0)
-    blip2.save_parts(folder, *parts, Instructions(prompt="", decoding=decoding))
+    _blip2.save_parts(folder, *parts, Instructions(prompt="", decoding=decoding))
     return captioners.find(str(folder))
 
 

@@ -15,7 +15,7 @@ from ifas_model.errors import ModelError
 from ifas_model.language import load_language, load_tokenizer
 from ifas_model.model import IFas
 from ifas_model.vision import load_pixels, load_tower, look
-from scf_pipeline.captioners import blip2, find
+from scf_pipeline.captioners import _blip2, find
 from scf_pipeline.captioners._instructions import Instructions
 from scf_pipeline.errors import CaptionerError
 
@@ -91,7 +91,7 @@ def test_a_blip2_folder_holds_what_the_hub_does(captioners):
 @pytest.mark.parametrize(("side", "patches"), [("pretrained", 256), ("coco", 676)])
 def test_blip2_of_both_sizes_captions_as_lavis_would_be_asked_to(captioners, side, age, patches):
     folder = captioners[side, age]
-    captioner = blip2.load(find(str(folder)))
+    captioner = _blip2.load(find(str(folder)))
     prepared = [captioner.prepare(picture) for picture in pictures()]
     assert {picture.shape for picture in prepared} == {(3, SIDES[side], SIDES[side])}
     assert captioner.look(prepared).shape == (2, patches + 1, 32)
@@ -109,18 +109,18 @@ def test_blip2_of_both_sizes_captions_as_lavis_would_be_asked_to(captioners, sid
 
 @pytest.mark.parametrize("side", SIDES)
 def test_a_folder_from_before_image_tokens_says_what_its_update_says(captioners, side):
-    old, new = (said(blip2.load(find(str(captioners[side, age])))) for age in AGES)
+    old, new = (said(_blip2.load(find(str(captioners[side, age])))) for age in AGES)
     assert old == new
 
 
 def test_an_old_folder_saved_again_is_up_to_date(captioners, tmp_path):
     folder = captioners["coco", "old"]
-    parts = blip2.load_parts(find(str(folder)), dtype=torch.float32)
-    blip2.save_parts(tmp_path, *parts)
+    parts = _blip2.load_parts(find(str(folder)), dtype=torch.float32)
+    _blip2.save_parts(tmp_path, *parts)
     told = json.loads((tmp_path / "config.json").read_text())
     assert told["image_token_index"] == parts[0].config.image_token_index is not None
     assert json.loads((tmp_path / "processor_config.json").read_text())["num_query_tokens"] == 32
-    assert said(blip2.load(find(str(tmp_path)))) == said(blip2.load(find(str(folder))))
+    assert said(_blip2.load(find(str(tmp_path)))) == said(_blip2.load(find(str(folder))))
 
 
 def test_an_old_folder_without_a_row_for_image_tokens_is_refused(captioners, tmp_path):
@@ -132,7 +132,7 @@ def test_an_old_folder_without_a_row_for_image_tokens_is_refused(captioners, tmp
     (folder / "added_tokens.json").write_text(json.dumps(added))
     edit(folder / "tokenizer_config.json", extra_special_tokens=words)
     with pytest.raises(CaptionerError, match="must know at most"):
-        blip2.load(find(str(folder)))
+        _blip2.load(find(str(folder)))
 
 
 def test_a_blip2_folder_of_pickles_alone_says_how_to_convert_it(captioners, tmp_path):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import LogitsProcessorList
 
+from scf_pipeline.captioners._blip2 import SeededSampling
 from scf_pipeline.captioners._decoding import Rules, write
 from scf_pipeline.captioners._seeing import embed, prompt_ids
-from scf_pipeline.captioners.blip2 import SeededSampling
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scf_pipeline.captioners import _finetuning, blip2
+from scf_pipeline.captioners import _blip2, _finetuning
+from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._finetuning import (
     LORA_RANK,
     Course,
@@ -62,7 +63,7 @@ def course():
         for parameter in model.parameters():
             parameter.mul_(6)
     choose_trained(model.eval(), "qformer", seed=0)
-    return Course(model, processor, Writer(processor, Instructions(), blip2.end_tokens(model)[0]))
+    return Course(model, processor, Writer(processor, Instructions(), _blip2.end_tokens(model)[0]))
 
 
 @torch.no_grad()
@@ -238,21 +239,21 @@ def test_judging_looks_at_every_row_plain_and_learns_nothing(course):
 
 def test_fine_tuning_writes_a_checkpoint_that_changed_where_it_should(tmp_path):
     start = tmp_path / "start"
-    blip2.save_parts(start, *build(), Instructions())
+    _blip2.save_parts(start, *build(), Instructions())
     asked = []
 
     def draw(step):
         asked.append(step)
         return ALL[:4], PLAIN[:4]
 
-    history = finetune(blip2.resolve(str(start)), ROWS, ROWS.slice(0, 0), draw, recipe(), tmp_path)
+    history = finetune(resolve(str(start)), ROWS, ROWS.slice(0, 0), draw, recipe(), tmp_path)
     assert asked == [0, 1, 2]
     assert len(history.losses) == 3
     assert history.judged == []
-    made = blip2.resolve(str(tmp_path / "weights"))
+    made = resolve(str(tmp_path / "weights"))
     before, after = (
-        blip2.load_parts(model, dtype=torch.float32)[0].state_dict()
-        for model in (blip2.resolve(str(start)), made)
+        _blip2.load_parts(model, dtype=torch.float32)[0].state_dict()
+        for model in (resolve(str(start)), made)
     )
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == BRIDGE

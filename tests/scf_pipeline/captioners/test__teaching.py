@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from scf_pipeline.captioners._blip2 import end_tokens
 from scf_pipeline.captioners._instructions import Instructions
 from scf_pipeline.captioners._seeing import pixel_values, see
 from scf_pipeline.captioners._teaching import IGNORED, Writer, summed_loss
-from scf_pipeline.captioners.blip2 import end_tokens
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 

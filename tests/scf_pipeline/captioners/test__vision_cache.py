@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import BlipImageProcessorPil
 
-from scf_pipeline.captioners import _vision_cache, blip2
+from scf_pipeline.captioners import _blip2, _vision_cache
+from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.captioners._seeing import Eye
 from scf_pipeline.captioners._vision_cache import PLACE, VisionCache, identify
@@ -39,7 +40,7 @@ def pictures(count=5, seed=0):
 def captioner(folder=None, decoding=DECODINGS["greedy"]):
     model, processor = build()
     cache = None if folder is None else VisionCache(folder, model, Eye(processor.image_processor))
-    return blip2.Blip2Captioner(model, processor, Instructions(decoding=decoding), cache)
+    return _blip2.Blip2Captioner(model, processor, Instructions(decoding=decoding), cache)
 
 
 def count_looks(speaker):
@@ -127,7 +128,7 @@ def test_a_damaged_file_is_looked_at_again(tmp_path):
 def test_bfloat16_comes_back_to_the_last_bit(tmp_path):
     model, processor = build()
     model.bfloat16()
-    speaker = blip2.Blip2Captioner(
+    speaker = _blip2.Blip2Captioner(
         model,
         processor,
         Instructions(),
@@ -157,9 +158,9 @@ def test_a_full_disk_is_told_once_and_costs_no_caption(tmp_path, monkeypatch, ca
 
 def test_the_environment_names_the_folder(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
-    blip2.save_parts(tmp_path / "model", *build(), Instructions(decoding=DECODINGS["greedy"]))
-    found = blip2.resolve(str(tmp_path / "model"))
+    _blip2.save_parts(tmp_path / "model", *build(), Instructions(decoding=DECODINGS["greedy"]))
+    found = resolve(str(tmp_path / "model"))
     monkeypatch.delenv(PLACE, raising=False)
-    assert blip2.load(found).cache is None
+    assert _blip2.load(found).cache is None
     monkeypatch.setenv(PLACE, str(tmp_path / "cache"))
-    assert blip2.load(found).cache.folder.parent == tmp_path / "cache"
+    assert _blip2.load(found).cache.folder.parent == tmp_path / "cache"

@@ -1,6 +1,7 @@
 """BLIP-2 with a tiny model of random weights, large enough for its captions to depend on pixels."""
 
 import json
+import subprocess
 import sys
 from contextlib import nullcontext, suppress
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scf_pipeline.captioners import _checkpoint, blip2
+from scf_pipeline.captioners import _blip2, _checkpoint, blip2
+from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.errors import CaptionerError
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
@@ -42,7 +44,7 @@ def pictures():
 
 
 def captioner(parts, decoding):
-    return blip2.Blip2Captioner(*parts, Instructions(decoding=decoding))
+    return _blip2.Blip2Captioner(*parts, Instructions(decoding=decoding))
 
 
 def said(speaker, pictures, seeds, **options):
@@ -118,19 +120,19 @@ def test_memory_that_does_not_suffice_is_said_so_that_the_stage_understands(
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(blip2, "write", fail)
+    monkeypatch.setattr(_blip2, "write", fail)
     with pytest.raises(MemoryError, match="allocate"):
         said(captioner(parts, GREEDY), pictures, range(5))
 
 
 def test_torch_says_what_is_taken_for_a_lack_of_memory_on_a_cpu(parts, pictures, monkeypatch):
-    monkeypatch.setattr(blip2, "write", lambda *_: torch.empty(2**56))
+    monkeypatch.setattr(_blip2, "write", lambda *_: torch.empty(2**56))
     with pytest.raises(MemoryError, match="can't allocate memory"):
         said(captioner(parts, GREEDY), pictures, range(5))
 
 
 def test_another_error_of_torch_is_no_lack_of_memory(parts, pictures, monkeypatch):
-    monkeypatch.setattr(blip2, "write", lambda *_: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(_blip2, "write", lambda *_: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         said(captioner(parts, GREEDY), pictures, range(5))
 
@@ -175,7 +177,7 @@ def test_captions_and_their_log_probabilities_are_those_of_generate(parts, pictu
     end = tokens.shape[1] - int(tokens[0, -1] in speaker.end_tokens)
     found = said(speaker, pictures[:1], [0])[0]
     words = processor.tokenizer.decode(tokens[0, start:end], skip_special_tokens=True)
-    assert found.text == blip2.tidy(words, prompt="a photo of")
+    assert found.text == _blip2.tidy(words, prompt="a photo of")
     assert found.num_tokens == end - start
     steps = [float(logits[0, at - 1, tokens[0, at]]) for at in range(start, end)]
     assert found.mean_log_probability == pytest.approx(np.mean(steps), abs=1e-3)
@@ -200,7 +202,7 @@ def test_no_pictures_give_no_captions(parts):
 
 @pytest.fixture
 def folder(parts, tmp_path):
-    blip2.save_parts(tmp_path, *parts, Instructions(decoding=SAMPLED))
+    _blip2.save_parts(tmp_path, *parts, Instructions(decoding=SAMPLED))
     return tmp_path
 
 
@@ -218,19 +220,19 @@ def edit(path, **changes):
 def test_a_processor_that_places_other_image_tokens_is_refused(folder):
     edit(folder / "processor_config.json", num_query_tokens=3)
     with pytest.raises(CaptionerError, match=r"`num_query_tokens` .* but is 4 and 3"):
-        blip2.load(blip2.resolve(str(folder)))
+        _blip2.load(resolve(str(folder)))
 
 
 def test_another_image_token_is_refused(folder):
     edit(folder / "config.json", image_token_index=5)
     with pytest.raises(CaptionerError, match=r"`image_token_index` .* but is 5 and "):
-        blip2.load(blip2.resolve(str(folder)))
+        _blip2.load(resolve(str(folder)))
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_named(folder):
     (folder / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(CaptionerError, match="loading it failed") as error:
-        blip2.load(blip2.resolve(str(folder)))
+        _blip2.load(resolve(str(folder)))
     assert error.value.where == str(folder)
 
 
@@ -239,7 +241,7 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused(folder):
     del weights["language_projection.bias"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CaptionerError, match=r"lacks 'language_projection\.bias'"):
-        blip2.load(blip2.resolve(str(folder)))
+        _blip2.load(resolve(str(folder)))
 
 
 def test_a_weight_that_is_no_number_is_refused(folder):
@@ -247,7 +249,7 @@ def test_a_weight_that_is_no_number_is_refused(folder):
     weights["language_projection.bias"][0] = float("nan")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CaptionerError, match=r"'language_projection\.bias' holds NaN or"):
-        blip2.load(blip2.resolve(str(folder)))
+        _blip2.load(resolve(str(folder)))
 
 
 def test_a_tokenizer_that_knows_more_words_than_the_model_is_refused(parts, folder):
@@ -255,7 +257,7 @@ def test_a_tokenizer_that_knows_more_words_than_the_model_is_refused(parts, fold
     larger.add_special_tokens({"additional_special_tokens": ["<image>"]})
     larger.save_pretrained(folder)
     with pytest.raises(CaptionerError, match=f"must know at most the .* but knows {len(larger)}"):
-        blip2.load(blip2.resolve(str(folder)))
+        _blip2.load(resolve(str(folder)))
 
 
 @pytest.mark.parametrize("is_named", [False, True], ids=["beside", "named by settings"])
@@ -274,16 +276,28 @@ def test_code_in_a_checkpoint_is_never_run(folder, trap, monkeypatch, is_named):
         monkeypatch.setattr(_checkpoint, "check_folder", str)
     monkeypatch.setattr("builtins.input", lambda _: "y")
     with suppress(CaptionerError) if is_named else nullcontext():
-        blip2.load(blip2.resolve(str(folder)))
+        _blip2.load(resolve(str(folder)))
     assert not trap.is_sprung
 
 
 def test_captions_of_published_checkpoints_end_with_their_own_token(parts):
     model, processor = parts
     newline = processor.tokenizer("\n", add_special_tokens=False)["input_ids"]
-    assert blip2.end_tokens(model) == newline
+    assert _blip2.end_tokens(model) == newline
 
 
 def test_the_backend_is_found_without_ray():
     assert blip2.BACKEND.prompt == "a photo of"
-    assert "ray" not in vars(sys.modules["scf_pipeline.captioners.blip2"])
+    assert "ray" not in vars(sys.modules["scf_pipeline.captioners._blip2"])
+
+
+def test_a_checkpoint_is_found_and_hashed_without_torch(folder):
+    code = (
+        "import sys\nfrom scf_pipeline.captioners import blip2, find\n"
+        "model = find(sys.argv[1])\nblip2.BACKEND.describe(model)\n"
+        "print(model.revision, {'torch', 'transformers', 'accelerate'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == f"{resolve(str(folder)).revision} set()"

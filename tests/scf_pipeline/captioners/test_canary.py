@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners import _blip2
+from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.captioners._pictures import encode_png
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
@@ -103,7 +104,7 @@ FACES = pa.Table.from_pylist([face(number) for number in range(NUM_PICTURES)], s
 
 def say(model, processor, decoding: Decoding, batch_size: int = NUM_PICTURES) -> list[dict]:
     """Caption the faces as the stage does."""
-    captioner = blip2.Blip2Captioner(model, processor, Instructions(decoding=decoding))
+    captioner = _blip2.Blip2Captioner(model, processor, Instructions(decoding=decoding))
     config = CaptionConfig(batch_size=batch_size)
     table = caption_faces(FACES, captioner=captioner, name="canary", config=config)
     return table.select(["caption", "num_tokens", "mean_log_probability"]).to_pylist()
@@ -113,8 +114,8 @@ def say(model, processor, decoding: Decoding, batch_size: int = NUM_PICTURES) ->
 def speak(tmp_path_factory):
     """Return a function that captions the faces, from weights that were saved and loaded."""
     folder = tmp_path_factory.mktemp("canary")
-    blip2.save_parts(folder, *build(), Instructions())
-    loaded = blip2.load_parts(blip2.resolve(str(folder)), dtype=torch.float32)
+    _blip2.save_parts(folder, *build(), Instructions())
+    loaded = _blip2.load_parts(resolve(str(folder)), dtype=torch.float32)
     return partial(say, *loaded[:2])
 
 

@@ -11,7 +11,8 @@ from transformers import (
     Blip2Processor,
 )
 
-from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners import _blip2
+from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.miniature import captioner
 from scf_pipeline.miniature.captioner import CaptionerConfig
@@ -37,7 +38,7 @@ def test_the_result_loads_as_any_checkpoint_does(done):
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     processor = Blip2Processor.from_pretrained(done.path, backend="pil")
-    blip2.check_agreement(model, processor, where="here")
+    _blip2.check_agreement(model, processor, where="here")
 
 
 def test_its_language_model_stands_beside_it_as_an_opt_of_its_own(done):
@@ -52,7 +53,7 @@ def test_its_language_model_stands_beside_it_as_an_opt_of_its_own(done):
 
 
 def test_it_samples_its_captions(done):
-    decoding = blip2.load(blip2.resolve(str(done.path))).instructions.decoding
+    decoding = _blip2.load(resolve(str(done.path))).instructions.decoding
     assert (decoding.temperature, decoding.top_p, decoding.num_beams) == (0.7, 0.95, 1)
 
 

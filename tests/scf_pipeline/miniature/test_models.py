@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from scf_pipeline.captioners.blip2 import check_agreement
+from scf_pipeline.captioners._blip2 import check_agreement
 from scf_pipeline.miniature.models import (
     CLIP_SIZES,
     Blip2Sizes,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from ifas_model.vocabulary import Split
-from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners import _blip2
+from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.captioners._pictures import encode_png
 from scf_pipeline.engine.local import LocalEngine
@@ -53,8 +54,8 @@ CONFIG = FinetuneConfig(
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     texts = [f"a photo of {caption}" for caption in COLOURS]
-    blip2.save_parts(folder, *build_blip2(learn_opt_tokenizer(texts), SIZES, seed=0), INSTRUCTIONS)
-    return blip2.resolve(str(folder))
+    _blip2.save_parts(folder, *build_blip2(learn_opt_tokenizer(texts), SIZES, seed=0), INSTRUCTIONS)
+    return resolve(str(folder))
 
 
 def row(number):
@@ -150,7 +151,7 @@ def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, faces, captions, model)
     with pytest.raises(CaptionerError, match="must be finished"):
-        blip2.resolve(str(tmp_path))
+        resolve(str(tmp_path))
     monkeypatch.setattr(Draw, "__call__", draw)
     resumed = run(tmp_path, faces, captions, model)
     assert resumed.identity == done.identity
@@ -158,15 +159,15 @@ def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(
 
 
 def test_the_result_is_a_captioner_with_the_same_prompt_and_decoding(done, faces):
-    found = blip2.resolve(str(done.path))
-    loaded = blip2.load(found)
+    found = resolve(str(done.path))
+    loaded = _blip2.load(found)
     assert loaded.instructions == INSTRUCTIONS
     assert len(loaded.caption([loaded.prepare(np.zeros((16, 16, 3), np.uint8))], [0])) == 1
 
 
 def test_it_learns_what_the_captions_say(faces, captions, model, tmp_path):
     config = FinetuneConfig(trained_parts="full", learning_rate=3e-3, steps=100, batch_size=16)
-    taught = blip2.load(blip2.resolve(str(run(tmp_path, faces, captions, model, config).path)))
+    taught = _blip2.load(resolve(str(run(tmp_path, faces, captions, model, config).path)))
     squares = [
         taught.prepare(np.full((16, 16, 3), colour, np.uint8)) for colour in COLOURS.values()
     ]
