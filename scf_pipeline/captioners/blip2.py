@@ -1,7 +1,7 @@
 """BLIP-2 through transformers: any checkpoint folder or pinned hub id, as C_G or as C_S.
 
-A checkpoint is found, and hashed, far more often than it is run. So this entry brings no torch before
-it loads one; what does is in `_blip2`.
+A checkpoint is found, and hashed, far more often than it is run. So this entry brings no torch
+before it loads one; what has torch is in `_blip2`.
 """
 
 from __future__ import annotations
