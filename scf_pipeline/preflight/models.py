@@ -12,7 +12,7 @@ from typing import Any
 from ifas_model import json_data
 from ifas_model.layout import MAX_SETTINGS_BYTES
 from scf_pipeline import captioners, checkpoints
-from scf_pipeline.captioners._checkpoint import HUB_ID, MODEL_TYPE, WANTED
+from scf_pipeline.captioners._checkpoint import HUB_ID, KINDS, WANTED
 from scf_pipeline.errors import ScfError
 from scf_pipeline.preflight.findings import (
     Finding,
@@ -89,7 +89,7 @@ def _look(name: str, text: str, wanted: Wanted) -> tuple[Held | None, Finding]:
     cached = checkpoints.in_cache(match["id"], match["revision"])
     if cached is None:
         return _reach(name, external, match["id"], match["revision"])
-    checkpoints.check(cached, wanted.kind or MODEL_TYPE)
+    checkpoints.check(cached, wanted.kind or KINDS["blip2"])
     return _fits(
         name, Held(external=external, folder=cached), wanted, f"{text}, in the hub's cache"
     )
