@@ -1,16 +1,18 @@
 # Two commands on a fresh machine: `make reproduce` and `make test`. `make` alone lists the rest.
 PYTHON ?= python3
+LAVIS_PYTHON ?= python3.11
 SCALE ?= default
 WORKERS ?= 2
 SECONDS ?= 600
 SITE ?= paper.yaml
 ARGS ?=
 BIN := .venv/bin
+LAVIS := .venv-lavis
 FLOW = flows/reproduce.py:$(shell echo $(SCALE) | tr a-z A-Z)
 OUT = runs/$(SCALE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types arch check test test-all chaos fuzz bench reproduce reproduce-paper report clean
+.PHONY: help install format lint types arch check test test-all chaos fuzz bench lavis-env reproduce reproduce-paper report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 17
@@ -62,6 +64,22 @@ fuzz: .venv/.fuzz ## feed dictionaries and sidecars whatever crashes them, SECON
 bench: .venv/.dev ## measure speed, side by side
 	for script in tests/benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
+lavis-env: $(LAVIS)/.built ## build LAVIS an environment of its own, for --model blip2_lavis:...; 2.4 GB
+
+# LAVIS wants a transformers of early 2023, so a tokenizers that has no wheel for Python 3.12. What
+# it declares does not import without a GPU, hence --no-deps; of torchvision it uses transforms, and
+# 0.16.2 is the last that imports beside another torch.
+LAVIS_PIP = $(LAVIS)/bin/python -m pip install --quiet --disable-pip-version-check
+$(LAVIS)/.built:
+	$(LAVIS_PYTHON) -m venv --clear $(LAVIS)
+	$(LAVIS_PIP) torch==2.13.0 "setuptools<81" wheel
+	$(LAVIS_PIP) --no-deps torchvision==0.16.2 salesforce-lavis==1.0.2 timm==0.4.12
+	$(LAVIS_PIP) --no-deps --no-build-isolation fairscale==0.4.4 pycocoevalcap==1.2
+	$(LAVIS_PIP) transformers==4.26.1 "numpy>=2" pillow "opencv-python-headless<5" omegaconf iopath \
+		einops decord pandas webdataset ftfy scikit-image sentencepiece spacy pycocotools safetensors
+	$(LAVIS)/bin/python -c "import lavis.models"
+	touch $@
+
 reproduce: .venv/.curate ## the whole system on the miniature world; SCALE=smoke|default|full
 	$(BIN)/scf run $(FLOW) --workers $(WORKERS) --out $(OUT)
 
@@ -72,4 +90,4 @@ report: .venv/.curate ## write the report of what lies in runs/ for SCALE
 	$(BIN)/scf report $(OUT)
 
 clean: ## remove what `make` built and `make reproduce` wrote
-	rm -rf .venv build runs *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(LAVIS) build runs *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

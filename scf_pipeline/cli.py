@@ -260,6 +260,24 @@ def finetune(
 
 
 @app.command()
+def convert(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, hub id, or .pth of LAVIS.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not be there yet.")],
+    base: Annotated[
+        str | None, typer.Option(help="Of a .pth: the checkpoint that it began from.")
+    ] = None,
+) -> None:
+    """Convert a BLIP-2 between the layouts of transformers and of LAVIS, whichever it is in.
+
+    Example: scf convert runs/c_s --out checkpoints/c_s-lavis
+    """
+    with expected_errors():
+        from scf_pipeline.captioners.blip2_lavis import convert as convert_checkpoint
+
+        typer.echo(convert_checkpoint(checkpoint, out, base=base))
+
+
+@app.command()
 def shard(
     faces: Annotated[str, typer.Argument(help="Face artifact.")],
     captions: Annotated[list[str], typer.Option(help="Caption artifact; may be repeated.")],
