@@ -177,6 +177,7 @@ def _add_language(model: Any, config: dict[str, Any], folder: Path) -> None:  # 
     )
     model.opt_model = OPTForCausalLM(OPTConfig(**config["opt_model"]))
     model.opt_model.generation_config.suppress_tokens = [config["image_token_id"]]
+    model.opt_model.generation_config.top_k = 0  # else only the 50 best tokens would be drawn
     model.opt_proj = nn.Linear(model.Qformer.config.hidden_size, model.opt_model.config.hidden_size)
     model.eos_token_id, model.prompt = config["eos_token_id"], ""
 

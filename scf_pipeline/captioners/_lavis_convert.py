@@ -28,6 +28,9 @@ from scf_pipeline.files import MANIFEST, SETTINGS
 
 PICKLES = (".pth", ".pt")
 PARTIAL = ".partial"
+KEPT_INDEX = "index.json"
+"""Name of transformers' index of weights where no weights lie beside it."""
+
 CONSTANT = "Qformer.bert.embeddings.position_ids"
 """What LAVIS's pickles hold besides weights: the numbers from 0 on."""
 
@@ -64,13 +67,15 @@ def convert(source: str, out: Path, *, base: str | None = None) -> Path:
     partial.mkdir()
     try:
         _convert_into(partial, source, base)
+        partial.rename(out)
     except (*BROKEN, EOFError) as error:
         raise CaptionerError(
             f"A checkpoint to convert must be a sound BLIP-2 with OPT, but is not: {error}",
             where=source,
             fix="Name another checkpoint, or fetch this one again.",
         ) from error
-    partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return out
 
 
@@ -113,7 +118,8 @@ def _write_lavis(source: str, out: Path) -> None:
         rest = out / REST
         rest.mkdir()
         for file in _settings_files(folder):
-            shutil.copyfile(file, (out if file.name == INSTRUCTIONS else rest) / file.name)
+            name = KEPT_INDEX if file.name == INDEX else file.name
+            shutil.copyfile(file, (out if name == INSTRUCTIONS else rest) / name)
         biased = _rewrite(folder, out, to_lavis)
     if biased:
         logger.info("%s: biases of keys, which change no attention, are left out", out)
@@ -123,7 +129,7 @@ def _write_lavis(source: str, out: Path) -> None:
 
 def _write_transformers(folder: Path, out: Path) -> None:
     for file in sorted((folder / REST).iterdir()):
-        shutil.copyfile(file, out / file.name)
+        shutil.copyfile(file, out / (INDEX if file.name == KEPT_INDEX else file.name))
     if (folder / INSTRUCTIONS).is_file():
         shutil.copyfile(folder / INSTRUCTIONS, out / INSTRUCTIONS)
     _rewrite(folder, out, to_transformers)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from upath import UPath
 
+from ifas_model.layout import check_folder
 from scf_pipeline.captioners import Model
 from scf_pipeline.captioners._checkpoint import read_json
 from scf_pipeline.config import digest
@@ -90,6 +91,14 @@ def check_kind(folder: Path) -> None:
             where=str(folder),
             fix="Write the folder again with `scf convert`, which also reads LAVIS's .pth files.",
         )
+    try:
+        check_folder(UPath(folder) / REST)
+    except (OSError, ValueError) as error:
+        raise CaptionerError(
+            f"A checkpoint must be weights and settings alone, but is not: {error}",
+            where=str(folder),
+            fix="Write the folder again with `scf convert` from a plain BLIP-2.",
+        ) from error
 
 
 def _no_folder(text: str) -> CaptionerError:

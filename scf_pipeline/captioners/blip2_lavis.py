@@ -22,13 +22,20 @@ from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import Blip2Processor
 
+from ifas_model.checkpoint import BROKEN
 from scf_pipeline.captioners import Backend, Caption, Model, _lavis_child, _lavis_folder
 from scf_pipeline.captioners._instructions import PROMPT, Instructions, read_instructions
 from scf_pipeline.captioners._lavis_child import LENGTH, LONGEST_JSON
+from scf_pipeline.captioners._lavis_convert import convert
 from scf_pipeline.captioners._lavis_folder import resolve
+from scf_pipeline.captioners._seeing import Eye
+from scf_pipeline.captioners.blip2 import INSIST_PENALTY, tidy
 from scf_pipeline.config import to_data
 from scf_pipeline.errors import CaptionerError
+
+__all__ = ["BACKEND", "Child", "LavisCaptioner", "convert"]
 
 PLACE = "SCF_LAVIS"
 """Environment variable that names the folder of LAVIS's environment."""
@@ -61,10 +68,6 @@ class LavisCaptioner:
     """
 
     def __init__(self, model: Model) -> None:
-        from transformers import Blip2Processor
-
-        from scf_pipeline.captioners._seeing import Eye
-
         folder = Path(model.location)
         python = interpreter()
         if (found := _lavis_folder.revision(folder)) != model.revision:
@@ -75,12 +78,7 @@ class LavisCaptioner:
                 fix="Restore the folder, or write it again with `scf convert`.",
             )
         self.instructions: Instructions = read_instructions(folder)
-        processor: Any = Blip2Processor.from_pretrained(
-            folder / _lavis_folder.REST,
-            backend="pil",
-            local_files_only=True,
-            trust_remote_code=False,
-        )
+        processor = _processor(folder / _lavis_folder.REST)
         self.eye = Eye(processor.image_processor)
         self.child = Child(python, folder)
         self._start(processor.tokenizer)
@@ -120,8 +118,6 @@ class LavisCaptioner:
         Raises:
             CaptionerError: If the process died.
         """
-        from scf_pipeline.captioners.blip2 import INSIST_PENALTY, tidy
-
         if not pictures:
             return []
         stacked = np.ascontiguousarray(np.stack(pictures), dtype=np.uint8)
@@ -232,6 +228,19 @@ class Child:
         )
 
 
+def _processor(folder: Path) -> Any:  # noqa: ANN401 - untyped in transformers
+    try:
+        return Blip2Processor.from_pretrained(
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
+    except BROKEN as error:
+        raise CaptionerError(
+            f"A checkpoint must hold tokenizer and image processor, but loading failed: {error}.",
+            where=str(folder),
+            fix="Write the folder again with `scf convert`.",
+        ) from error
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     for pipe in (process.stdin, process.stdout):
@@ -268,13 +277,6 @@ def describe(model: Model) -> dict[str, Any]:
     found = {one.name: one.version for one in metadata.distributions(path=places)}
     instructions = to_data(read_instructions(Path(model.location)))
     return instructions | {"lavis": {name: found.get(name) for name in VERSIONS}}
-
-
-def convert(source: str, out: Path, *, base: str | None = None) -> Path:
-    """Write a checkpoint in the other layout; see `_lavis_convert.convert`."""
-    from scf_pipeline.captioners import _lavis_convert
-
-    return _lavis_convert.convert(source, out, base=base)
 
 
 def load(model: Model) -> LavisCaptioner:
