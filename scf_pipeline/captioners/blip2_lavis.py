@@ -162,7 +162,7 @@ class Child:
         )
         self._requests = cast("IO[bytes]", self.process.stdin)
         self._answers = cast("IO[bytes]", self.process.stdout)
-        self.end = weakref.finalize(self, _end, self.process)
+        self.end = weakref.finalize(self, _end, self.process, self._words)
 
     def ask(
         self, request: dict[str, Any], pictures: memoryview | None = None, *, patience_s: float
@@ -172,6 +172,12 @@ class Child:
         Raises:
             CaptionerError: If the process dies, says what is no answer, or takes too long.
         """
+        if not self.end.alive:
+            raise CaptionerError(
+                "The process that runs LAVIS must live and answer, but it ended after a failure.",
+                where=self.where,
+                fix="Load the captioner again.",
+            )
         text = json.dumps(request).encode()
         until = time.monotonic() + patience_s
         try:
@@ -190,7 +196,10 @@ class Child:
         (size,) = LENGTH.unpack(self._read(LENGTH.size, until))
         if size > LONGEST_JSON:
             raise ValueError(f"An answer must take at most {LONGEST_JSON} bytes, but is {size}.")
-        return dict(json.loads(self._read(size, until)))
+        answer = json.loads(self._read(size, until))
+        if not isinstance(answer, dict):
+            raise ValueError(f"An answer must be a mapping, but is {answer!r:.80}.")  # noqa: TRY004 - the child is wrong, no caller
+        return answer
 
     def _write(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
@@ -216,9 +225,8 @@ class Child:
         return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
     def _failed(self, fate: str) -> CaptionerError:
+        words = self._last_words()
         self.end()
-        self._words.seek(0)
-        words = self._words.read().decode(errors="replace").strip()[-_LAST_WORDS:]
         told = f"; its last words: {words}" if words else ""
         return CaptionerError(
             f"The process that runs LAVIS must live and answer, but {fate}{told}",
@@ -226,6 +234,10 @@ class Child:
             fix="If it was killed, give this machine more memory or take smaller batches; else "
             "write LAVIS's environment again with `make lavis-env`.",
         )
+
+    def _last_words(self) -> str:
+        self._words.seek(0)
+        return self._words.read().decode(errors="replace").strip()[-_LAST_WORDS:]
 
 
 def _processor(folder: Path) -> Any:  # noqa: ANN401 - untyped in transformers
@@ -241,11 +253,11 @@ def _processor(folder: Path) -> Any:  # noqa: ANN401 - untyped in transformers
         ) from error
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], words: IO[bytes]) -> None:
     process.kill()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
+    for file in (process.stdin, process.stdout, words):
+        if file is not None:
+            file.close()
     process.wait()
 
 

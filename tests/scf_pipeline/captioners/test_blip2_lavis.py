@@ -138,6 +138,8 @@ def test_a_process_that_falls_silent_is_not_waited_for_for_ever(pretend):
         child.ask({}, patience_s=0.5)
     assert child.process.returncode is not None
     assert time.monotonic() - begun < 300
+    with pytest.raises(CaptionerError, match="ended after a failure"):
+        child.ask({}, patience_s=60)
 
 
 def test_the_process_ends_with_the_captioner(pretend):
