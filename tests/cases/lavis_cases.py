@@ -27,10 +27,9 @@ def small_blip2() -> tuple[Blip2ForConditionalGeneration, object]:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, weight in model.named_parameters():
+            weight.mul_(6)
             if weight.dim() == 1:
                 weight.add_(torch.randn(weight.shape, generator=generator) * 0.3)
-            else:
-                weight.mul_(6)
             if name.endswith("qkv.bias"):
                 weight.chunk(3)[1].zero_()
     return model.eval(), processor
