@@ -272,9 +272,9 @@ def convert(
     Example: scf convert runs/c_s --out checkpoints/c_s-lavis
     """
     with expected_errors():
-        from scf_pipeline.captioners.blip2_lavis import convert as convert_checkpoint
+        from scf_pipeline.captioners import _lavis_convert
 
-        typer.echo(convert_checkpoint(checkpoint, out, base=base))
+        typer.echo(_lavis_convert.convert(checkpoint, out, base=base))
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 LAVIS pins a transformers that nothing else here can use. So the worker prepares pictures, and a
 child process (`_lavis_child`), started with the interpreter of LAVIS's environment, captions them.
-Pictures in 8 bits cross the border one way, JSON both ways, never a pickle.
+Pictures in 8 bits cross the border one way, JSON both ways, never a pickle. This entry brings no
+torch before it loads a checkpoint.
 """
 
 from __future__ import annotations
@@ -22,20 +23,13 @@ from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import Blip2Processor
 
-from ifas_model.checkpoint import BROKEN
 from scf_pipeline.captioners import Backend, Caption, Model, _lavis_child, _lavis_folder
 from scf_pipeline.captioners._instructions import PROMPT, Instructions, read_instructions
 from scf_pipeline.captioners._lavis_child import LENGTH, LONGEST_JSON
-from scf_pipeline.captioners._lavis_convert import convert
 from scf_pipeline.captioners._lavis_folder import resolve
-from scf_pipeline.captioners._seeing import Eye
-from scf_pipeline.captioners.blip2 import INSIST_PENALTY, tidy
 from scf_pipeline.config import to_data
 from scf_pipeline.errors import CaptionerError
-
-__all__ = ["BACKEND", "Child", "LavisCaptioner", "convert"]
 
 PLACE = "SCF_LAVIS"
 """Environment variable that names the folder of LAVIS's environment."""
@@ -68,6 +62,8 @@ class LavisCaptioner:
     """
 
     def __init__(self, model: Model) -> None:
+        from scf_pipeline.captioners._seeing import Eye
+
         folder = Path(model.location)
         python = interpreter()
         if (found := _lavis_folder.revision(folder)) != model.revision:
@@ -118,6 +114,8 @@ class LavisCaptioner:
         Raises:
             CaptionerError: If the process died.
         """
+        from scf_pipeline.captioners.blip2 import INSIST_PENALTY, tidy
+
         if not pictures:
             return []
         stacked = np.ascontiguousarray(np.stack(pictures), dtype=np.uint8)
@@ -241,6 +239,10 @@ class Child:
 
 
 def _processor(folder: Path) -> Any:  # noqa: ANN401 - untyped in transformers
+    from transformers import Blip2Processor
+
+    from ifas_model.checkpoint import BROKEN
+
     try:
         return Blip2Processor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False

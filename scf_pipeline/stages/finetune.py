@@ -18,9 +18,9 @@ from upath import UPath
 
 from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Split
-from scf_pipeline.captioners import Model
+from scf_pipeline.captioners import DEFAULT_BACKEND, Model
 from scf_pipeline.engine import Engine, Resources
-from scf_pipeline.errors import ArtifactError, StageError
+from scf_pipeline.errors import ArtifactError, CaptionerError, StageError
 from scf_pipeline.schema import CAPTION_SCHEMA, FACE_SCHEMA, is_held_out
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
@@ -109,8 +109,19 @@ def run(  # noqa: PLR0913 - inputs by name, as every stage
         resources: What the task needs.
         extra: More captions of the same faces to learn from, e.g. C_G's of bona fide ones.
 
+    Raises:
+        CaptionerError: If another backend than the default one is to run the captioner.
+
     Source: I-FAS, Algorithm 1, line 10.
     """
+    if model.backend != DEFAULT_BACKEND:
+        raise CaptionerError(
+            f"A captioner to fine-tune must be one of {DEFAULT_BACKEND}, but is of "
+            f"{model.backend}.",
+            where=model.location,
+            fix="Fine-tune a BLIP-2 in transformers' layout; `scf convert` brings one of LAVIS's "
+            "into it, and C_S back.",
+        )
     writer = ArtifactWriter(
         out,
         None,

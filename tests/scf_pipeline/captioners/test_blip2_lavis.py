@@ -26,9 +26,14 @@ from scf_pipeline.errors import CaptionerError
 
 CASES = Path(__file__).parents[2] / "cases"
 PYTHON = environment() / "bin" / "python"
-needs_lavis = pytest.mark.skipif(
-    not PYTHON.is_file(), reason=f"there is no LAVIS in {environment()}: run `make lavis-env`"
-)
+
+
+def needs_lavis(test):
+    """Skip a test where there is no LAVIS; importing it takes its time on a busy machine."""
+    reason = f"there is no LAVIS in {environment()}: run `make lavis-env`"
+    return pytest.mark.timeout(1200)(pytest.mark.skipif(not PYTHON.is_file(), reason=reason)(test))
+
+
 BEAMS = Decoding(num_beams=3, min_new_tokens=2, max_new_tokens=12)
 SAMPLED = Decoding(num_beams=1, min_new_tokens=0, max_new_tokens=12, temperature=0.7, top_p=0.95)
 
@@ -274,12 +279,11 @@ def parity(checkpoint, converted, tmp_path_factory):
 
 @needs_lavis
 @pytest.mark.parametrize("part", ["seen", "answers", "projected", "logits"])
-def test_the_same_weights_compute_the_same_in_both(parity, part, record_property, capsys):
+def test_the_same_weights_compute_the_same_in_both(parity, part, capsys):
     ours, theirs = parity
     assert ours[part].shape == theirs[part].shape
     scale = np.abs(ours[part]).max()
     difference = np.abs(ours[part] - theirs[part]).max()
-    record_property(f"parity_{part}", float(difference))
     with capsys.disabled():
         sys.stdout.write(f"\nLAVIS, {part}: {difference:.1e} from transformers' {scale:.2f}\n")
     assert ours[part].std() > 0.1  # else anything would be near

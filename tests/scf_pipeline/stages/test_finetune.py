@@ -396,3 +396,13 @@ def test_a_draw_depends_on_seed_and_step_alone():
     assert not np.array_equal(rows, draw(1)(8)[0])
     assert 60 < mirrored.sum() < 140
     assert not draw(1, flip=False)(7)[1].any()
+
+
+def test_a_captioner_of_another_backend_is_refused_before_anything_is_written(
+    faces, captions, model, tmp_path
+):
+    other = replace(model, backend="blip2_lavis")
+    with pytest.raises(CaptionerError, match="must be one of blip2, but is of blip2_lavis") as caught:
+        run(tmp_path / "c_s", faces, captions, other)
+    assert "scf convert" in caught.value.fix
+    assert not (tmp_path / "c_s").exists()
