@@ -402,7 +402,9 @@ def test_a_captioner_of_another_backend_is_refused_before_anything_is_written(
     faces, captions, model, tmp_path
 ):
     other = replace(model, backend="blip2_lavis")
-    with pytest.raises(CaptionerError, match="must be one of blip2, but is of blip2_lavis") as caught:
+    with pytest.raises(
+        CaptionerError, match="must be one of blip2, but is of blip2_lavis"
+    ) as caught:
         run(tmp_path / "c_s", faces, captions, other)
     assert "scf convert" in caught.value.fix
     assert not (tmp_path / "c_s").exists()
