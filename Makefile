@@ -64,7 +64,7 @@ fuzz: .venv/.fuzz ## feed dictionaries and sidecars whatever crashes them, SECON
 bench: .venv/.dev ## measure speed, side by side
 	for script in tests/benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
-lavis-env: $(LAVIS)/.built ## build LAVIS an environment of its own, for --model blip2_lavis:...; 2.4 GB
+lavis-env: $(LAVIS)/.built ## build LAVIS an environment of its own, for --model blip2_lavis:...; 2 GB
 
 # LAVIS wants a transformers of early 2023, so a tokenizers that has no wheel for Python 3.12. What
 # it declares does not import without a GPU, hence --no-deps; of torchvision it uses transforms, and

@@ -279,7 +279,7 @@ def interpreter() -> Path:
         raise CaptionerError(
             "LAVIS must have an environment of its own, but there is none.",
             where=str(environment()),
-            fix="Build it with `make lavis-env` (2.4 GB; Python 3.11), on each machine that "
+            fix="Build it with `make lavis-env` (2 GB; Python 3.11), on each machine that "
             f"captions, or name it by the environment variable {PLACE}.",
         )
     return python
