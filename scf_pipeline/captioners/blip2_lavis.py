@@ -114,7 +114,7 @@ class LavisCaptioner:
         Raises:
             CaptionerError: If the process died.
         """
-        from scf_pipeline.captioners.blip2 import INSIST_PENALTY, tidy
+        from scf_pipeline.captioners._saying import INSIST_PENALTY, tidy
 
         if not pictures:
             return []

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import Blip2ForConditionalGeneration
 
-from scf_pipeline.captioners import blip2
+from scf_pipeline.captioners import _blip2
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
@@ -39,5 +39,5 @@ def write_small_blip2(folder: Path, decoding: Decoding = GREEDY) -> Path:
     """Write that model into a folder."""
     folder.mkdir(parents=True)
     model, processor = small_blip2()
-    blip2.save_parts(folder, model, processor, Instructions(decoding=decoding))
+    _blip2.save_parts(folder, model, processor, Instructions(decoding=decoding))
     return folder

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from ifas_model import plugins
 from scf_pipeline import captioners
-from scf_pipeline.captioners import _lavis_child, blip2, blip2_lavis, find
+from scf_pipeline.captioners import _blip2, _lavis_child, blip2, blip2_lavis, find
 from scf_pipeline.captioners._instructions import Decoding, Instructions, write_instructions
 from scf_pipeline.captioners._lavis_convert import convert
 from scf_pipeline.captioners._seeing import see
@@ -252,7 +252,7 @@ def test_a_folder_without_its_tokenizer_is_refused(pretend, checkpoint, tmp_path
 def parity(checkpoint, converted, tmp_path_factory):
     """What each module makes of the same input, in transformers and in LAVIS."""
     folder = tmp_path_factory.mktemp("parity")
-    model = blip2.load_parts(find(str(checkpoint)), dtype=torch.float32)[0]
+    model = _blip2.load_parts(find(str(checkpoint)), dtype=torch.float32)[0]
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(8, 3, 32, 32, generator=generator)
     ids = torch.randint(2, 100, (8, 9), generator=generator)
