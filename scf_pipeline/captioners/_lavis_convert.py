@@ -110,7 +110,7 @@ def _write_either_as_lavis(source: str, out: Path) -> None:
 def _write_lavis(source: str, out: Path) -> None:
     model = resolve(source)
     with checkpoint_folder(model) as folder:
-        config = Blip2Config.from_pretrained(folder, local_files_only=True)
+        config = Blip2Config.from_dict(read_json(UPath(folder) / CONFIG))
         processor: Any = Blip2Processor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False
         )

@@ -176,6 +176,8 @@ def test_only_one_place_knows_the_systems_folder_for_temporary_files(trees) -> N
 JSON_READERS = {
     "ifas_model/json_data.py": "which bounds what it reads",
     "scf_pipeline/adapters/celeba_spoof.py": "whose annotations are larger, and bounded there",
+    "scf_pipeline/captioners/_lavis_child.py": "of its parent, which has read the folder's first",
+    "scf_pipeline/captioners/blip2_lavis.py": "of its child, no longer than a bound",
     "scf_pipeline/engine/ray.py": "of its own workers",
     "scf_pipeline/media/decoder.py": "of its parent",
     "scf_pipeline/media/isolated.py": "of its child, no longer than a bound",
