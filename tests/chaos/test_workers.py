@@ -4,6 +4,7 @@ import faulthandler
 import os
 import random
 import signal
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -190,26 +191,31 @@ NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
 @contextmanager
 def a_cluster(nodes: int) -> Iterator[Any]:
     """Start a cluster of nodes of one CPU beside the driver's, and name it to the engine."""
-    os.environ.update(CLUSTER)  # before Ray is imported, which looks at it only then
-    import ray
-    from ray.cluster_utils import Cluster
+    # A short path: sockets lie below it.
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as place:
+        # Before Ray is imported, which looks at most of it only then. A cluster leaves word of
+        # itself in Ray's folder; in the usual one, whoever starts Ray beside this test would join.
+        os.environ.update(CLUSTER, RAY_TMPDIR=place)
+        import ray
+        from ray.cluster_utils import Cluster
 
-    workers.travel()
-    head = NODE | {
-        "num_cpus": 0,
-        "include_dashboard": False,
-        "_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 5},
-    }
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for _ in range(nodes):
-            cluster.add_node(**NODE)
-        os.environ["RAY_ADDRESS"] = cluster.address
-        yield cluster
-    finally:
-        ray.shutdown()
-        for node in cluster.list_all_nodes()[::-1]:
-            cluster.remove_node(node, allow_graceful=False)
+        workers.travel()
+        head = NODE | {
+            "num_cpus": 0,
+            "include_dashboard": False,
+            "_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 5},
+        }
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        assert Path(place, "ray/ray_current_cluster").read_text() == cluster.address
+        try:
+            for _ in range(nodes):
+                cluster.add_node(**NODE)
+            os.environ["RAY_ADDRESS"] = cluster.address
+            yield cluster
+        finally:
+            ray.shutdown()
+            for node in cluster.list_all_nodes()[::-1]:
+                cluster.remove_node(node, allow_graceful=False)
 
 
 def run_while_nodes_go(folder: Path, removals: int) -> None:
