@@ -2,8 +2,9 @@
 
 The file ``<folder>/lock.json`` counts beats of its owner. No two clocks are ever compared, so a
 clock that is moved does no harm: who finds another's lock watches, by its own steady clock, whether
-the count goes on. Of an owner on this machine its process tells more, and at once. Any other lock
-whose count stands still for `STALE_S` seconds is taken over.
+the count goes on. Of an owner on this machine its process tells more, and at once, where the system
+tells when it started. Any other lock whose count stands still for `STALE_S` seconds is taken over,
+whatever the file holds.
 
 On a local disk looking and taking are one step (``flock`` on the folder). An object store has no
 such step: there a writer reads back after `SETTLE_S` seconds whose name stayed.
@@ -17,6 +18,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import threading
 import time
 import uuid
@@ -50,6 +52,9 @@ STALE_S = 30.0
 SETTLE_S = 1.0
 """Seconds after which a name that was put into an object store is seen by all."""
 
+MAX_BYTES = 4096
+"""Most bytes that are read of a lock; what a run writes takes some two hundred."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
@@ -58,7 +63,7 @@ class Owner:
     host: str
     """Name of the machine."""
 
-    pid: Annotated[int, Field(ge=0, lt=2**31)]
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
     """Process there."""
 
     born: int | None
@@ -71,19 +76,29 @@ class Owner:
     """Grows while the owner lives."""
 
     def is_alive(self) -> bool | None:
-        """Tell whether the owner runs; ``None`` where only its beats can tell, elsewhere."""
-        if self.host != socket.gethostname():
+        """Tell whether the owner runs; ``None`` where only its beats can tell.
+
+        They alone do elsewhere, and of a process that runs here and hides when it started: it may
+        be a later one of the same number.
+        """
+        if self.host != _host():
             return None
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
-        except PermissionError:  # it lives, under another user
-            return True
-        return self.born is None or self.born == _born(self.pid)
+        except PermissionError:  # one runs, under another user
+            pass
+        born = _born(self.pid)
+        return None if self.born is None or born is None else self.born == born
 
 
 _OWNER = TypeAdapter(Owner)
+
+
+def _host() -> str:
+    """Return this machine's name; of one that is no text, all that JSON can hold."""
+    return socket.gethostname().encode("utf-8", "backslashreplace").decode()
 
 
 def _born(pid: int) -> int | None:
@@ -204,14 +219,15 @@ def who_writes(folder: UPath) -> str | None:
 def _take(folder: UPath) -> Owner:
     """Write this process's name into the lock as soon as nobody else's is alive in it."""
     file, pid = folder / LOCK, os.getpid()
-    mine = Owner(host=socket.gethostname(), pid=pid, born=_born(pid), nonce=uuid.uuid4().hex)
-    first, patience = None, time.monotonic() + STALE_S
+    mine = Owner(host=_host(), pid=pid, born=_born(pid), nonce=uuid.uuid4().hex)
+    first, patience = None, 0.0
     while True:
         with _alone(folder):
             found = _read(file)
             is_alive = None if found is None else found.is_alive()
-            first = first or found
-            is_still = found == first and time.monotonic() > patience
+            if first is None:  # time counts from here on, however long this look took
+                first, patience = found, time.monotonic() + STALE_S
+            is_still = not is_alive and found == first and time.monotonic() > patience
             if found is None or is_alive is False or is_still:
                 if found is not None:
                     logger.warning("%s: left behind by %s; taken over", file, _name(found))
@@ -237,7 +253,9 @@ def _take(folder: UPath) -> Owner:
 
 
 def _name(owner: Owner) -> str:
-    return f"process {owner.pid} on {owner.host}"
+    # A name from a file could else write over a terminal, or end the line of a log.
+    is_plain = owner.host != "" and owner.host.isprintable()
+    return f"process {owner.pid} on {owner.host if is_plain else ascii(owner.host)}"
 
 
 @contextmanager
@@ -258,16 +276,35 @@ def _read(file: UPath) -> Owner | None:
     """Return whom a lock names; ``None`` where there is none.
 
     One that cannot be understood is somebody's whom only the next beat can tell from a damaged one.
+
+    Raises:
+        ArtifactError: If what lies there is no file, or cannot be read.
     """
     try:
-        raw = reach.read(file)
+        raw = _content(file)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ArtifactError(
+            f"A lock must be a file that can be read, but is not: {error.strerror or error}.",
+            where=str(file),
+            fix="Mend access to it, or remove it if no run is writing the artifact; then rerun.",
+        ) from error
     try:
         return _OWNER.validate_json(raw, strict=True)
     except ValueError:
         nonce = hashlib.sha256(raw).hexdigest()
         return Owner(host="an unknown machine", pid=0, born=None, nonce=nonce)
+
+
+def _content(file: UPath) -> bytes:
+    if not isinstance(file, Path):
+        return reach.read(file)
+    # A link leads to what is not this artifact's, and a pipe never ends.
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise OSError("it is a link, a folder or a pipe")
+    with file.open("rb") as stream:
+        return stream.read(MAX_BYTES)
 
 
 def _put(file: UPath, owner: Owner) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -111,30 +111,52 @@ def test_a_lock_from_elsewhere_that_stands_still_is_taken_over(
     assert "left behind by process 1 on elsewhere; taken over" in caplog.text
 
 
+@pytest.fixture
+def between_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that says what happens after the first look, and how long that takes."""
+    read_as_before, looks = lock._read, []
+
+    def after_one(act: Callable[..., object], *arguments: object, look_s: float = 0.0) -> None:
+        def read(file: UPath) -> Owner | None:
+            looks.append(file)
+            if len(looks) == 1:
+                time.sleep(look_s)
+            if len(looks) == 2:
+                act(*arguments)
+            return read_as_before(file)
+
+        monkeypatch.setattr(lock, "_read", read)
+
+    return after_one
+
+
 def test_a_lock_from_elsewhere_that_beats_is_respected(
-    folder: UPath, monkeypatch: pytest.MonkeyPatch
+    folder: UPath, monkeypatch: pytest.MonkeyPatch, between_looks
 ) -> None:
     monkeypatch.setattr(lock, "STALE_S", 60.0)
     put(folder, ELSEWHERE)
-    timer = threading.Timer(0.1, put, (folder, replace(ELSEWHERE, beat=5)))
-    timer.start()
+    between_looks(put, folder, replace(ELSEWHERE, beat=5))
     with pytest.raises(ArtifactError, match="process 1 on elsewhere is writing it"):
         hold(folder, ME)
-    timer.join()
     assert named(folder).nonce == "theirs"
 
 
+def test_a_look_that_takes_long_is_no_proof_of_silence(folder: UPath, between_looks) -> None:
+    put(folder, ELSEWHERE)
+    between_looks(put, folder, replace(ELSEWHERE, beat=5), look_s=0.5)
+    with pytest.raises(ArtifactError, match="process 1 on elsewhere is writing it"):
+        hold(folder, ME)
+
+
 def test_a_lock_from_elsewhere_that_is_given_back_is_free(
-    folder: UPath, monkeypatch: pytest.MonkeyPatch
+    folder: UPath, monkeypatch: pytest.MonkeyPatch, between_looks
 ) -> None:
     monkeypatch.setattr(lock, "STALE_S", 60.0)
     put(folder, ELSEWHERE)
-    timer = threading.Timer(0.1, (folder / LOCK).unlink)
-    timer.start()
+    between_looks((folder / LOCK).unlink)
     begun = time.monotonic()
     hold(folder, ME).check()
     assert time.monotonic() - begun < 60  # not by patience
-    timer.join()
 
 
 def test_the_clock_on_the_wall_plays_no_part(
