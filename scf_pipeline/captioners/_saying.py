@@ -17,6 +17,15 @@ from transformers import TopPLogitsWarper
 INSIST_PENALTY = 1.2
 """Repetition penalty of the second try, after a degenerate caption."""
 
+OUT_OF_MEMORY = (
+    "std::bad_alloc",
+    "could not create a primitive",  # oneDNN's, of a CPU
+    "could not execute a primitive",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""What torch says where memory fails outside of its own allocator, which accelerate knows."""
+
 
 class SeededSampling:
     """Turns greedy search into sampling in which each row draws from its own generator.
@@ -54,9 +63,10 @@ def lack_of_memory_is_said() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not should_reduce_batch_size(error):
+        told = str(error)
+        if not (should_reduce_batch_size(error) or any(sign in told for sign in OUT_OF_MEMORY)):
             raise
-        raise MemoryError(str(error).splitlines()[0]) from error
+        raise MemoryError(told.splitlines()[0]) from error
 
 
 def tidy(text: str, *, prompt: str) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
-from scf_pipeline.errors import ConfigError, ScfError
+from scf_pipeline.errors import ConfigError, ScfError, StageError
 
 T = TypeVar("T")
 
@@ -155,7 +155,8 @@ def work(kernel: Kernel, part: Part, write: Write, is_stored: IsStored | None = 
     """Run one part, unless it is stored; an unexpected failure names the part and its first row.
 
     Raises:
-        RuntimeError: If the part fails in a way that no `ScfError` describes.
+        StageError: If memory does not suffice.
+        RuntimeError: If the part fails in another way that no `ScfError` describes.
     """
     told = "not read"
     try:
@@ -168,6 +169,13 @@ def work(kernel: Kernel, part: Part, write: Write, is_stored: IsStored | None = 
         write(part.number, kernel(rows))
     except ScfError:
         raise
+    except MemoryError as error:
+        raise StageError(
+            f"Memory must suffice for a part, but does not: {str(error) or 'no more'}.",
+            where=f"part {part.number} ({told})",
+            fix="Give the workers more memory, take fewer of them, or make smaller parts; finished "
+            "parts are kept.",
+        ) from error
     except Exception as error:
         raise RuntimeError(
             f"Part {part.number} ({told}) failed: {type(error).__name__}: {error}"

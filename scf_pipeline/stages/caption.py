@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -238,9 +238,18 @@ def _prepared_ahead(
         waiting = None
         for start, stop in pairwise(bounds):
             batch = faces[start:stop]
-            following = pool.map(prepare, batch["face_id"], batch["image"])  # begins at once
+            columns = batch["face_id"], batch["image"]
+            begun = pool.map(prepare, *columns)  # at once
             if waiting is not None:
-                yield list(waiting)
-            waiting = following
+                yield waiting()
+            waiting = partial(_collect, begun, partial(map, prepare, *columns))
         if waiting is not None:
-            yield list(waiting)
+            yield waiting()
+
+
+def _collect(prepared: Iterator[Pixels], again: Callable[[], Iterator[Pixels]]) -> list[Pixels]:
+    """Return what threads prepared; the batch before, done by now, may have left them no memory."""
+    try:
+        return list(prepared)
+    except MemoryError:
+        return list(again())

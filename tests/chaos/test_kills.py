@@ -3,7 +3,9 @@
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import chain
 import pytest
@@ -13,18 +15,20 @@ pytestmark = pytest.mark.chaos
 QUICK_STEPS = (1, 2, 3, 5, 8, 13)
 
 
-def finish(root: Path, undisturbed: Path, child) -> int:
-    """Run again, undisturbed; compare, and return the rows that were lost."""
+def finish(
+    root: Path, undisturbed: Path, child, again: Callable[..., None] = chain.run, *arguments: Any
+) -> int:
+    """Run again, undisturbed unless it is said how; compare, and return the rows that were lost."""
     before, safe = Counter(chain.shown(root)), chain.committed(root)
-    process = child(chain.run, root)
+    process = child(again, root, *arguments)
     process.join()
     assert process.exitcode == 0
     assert chain.contents(root) == chain.contents(undisturbed)
     assert chain.identities(root) == chain.identities(undisturbed)
     assert not list(root.rglob("*.partial"))
-    again, wanted = Counter(chain.shown(root)), Counter(chain.shown(undisturbed))
-    assert again.keys() == wanted.keys()
-    assert {name for name in safe if again[name] > before[name]} == set()  # none is shown twice
+    after, wanted = Counter(chain.shown(root)), Counter(chain.shown(undisturbed))
+    assert after.keys() == wanted.keys()
+    assert {name for name in safe if after[name] > before[name]} == set()  # none is shown twice
     return chain.rows_lost(root)
 
 

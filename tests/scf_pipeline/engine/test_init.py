@@ -120,6 +120,16 @@ def test_a_failure_to_read_or_write_names_the_part_too() -> None:
         work(lambda rows: rows, Rows(rows), fail)
 
 
+def test_memory_that_does_not_suffice_for_a_part_is_an_expected_failure() -> None:
+    def grow(_: pa.Table) -> pa.Table:
+        raise MemoryError
+
+    with pytest.raises(StageError, match="Memory must suffice for a part, but does not") as caught:
+        work(grow, Rows(pa.table({"a": [1]})), lambda *_: None)
+    assert caught.value.where == "part 7 (1 rows, the first is 1)"
+    assert caught.value.fix.endswith("finished parts are kept.")
+
+
 def test_an_expected_failure_stays_as_it_is() -> None:
     error = StageError("what", where="where", fix="fix")
 

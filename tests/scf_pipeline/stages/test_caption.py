@@ -194,6 +194,22 @@ def test_a_second_try_that_does_not_fit_is_halved_as_well():
     assert out.equals(kernel(FakeCaptioner(stammers=stammers), batch_size=10))
 
 
+def test_a_picture_without_memory_while_others_are_captioned_is_prepared_when_they_are_done():
+    class Cramped(FakeCaptioner):
+        tries = 0
+
+        def prepare(self, picture):
+            self.tries += picture[0, 0, 0] == 4
+            if picture[0, 0, 0] == 4 and self.tries == 1:
+                raise MemoryError
+            return super().prepare(picture)
+
+    captioner = Cramped()
+    out = kernel(captioner, batch_size=3)
+    assert captioner.tries == 2
+    assert out.equals(kernel(FakeCaptioner(), batch_size=3))
+
+
 def test_what_fits_says_nothing_of_memory():
     assert kernel(CrampedCaptioner(8), batch_size=8).schema.metadata is None
 
