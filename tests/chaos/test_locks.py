@@ -128,6 +128,8 @@ DEAD: dict[str, bytes] = {
 def test_a_lock_in_which_nothing_beats_is_taken_over_and_not_sooner(
     name: str, tmp_path: Path, tried, caplog: pytest.LogCaptureFixture
 ) -> None:
+    if name == "another-of-this-number" and lock._born(os.getpid()) is None:
+        pytest.skip("this system hides when a process started")
     (tmp_path / LOCK).write_bytes((NO_LOCKS | SILENT | DEAD)[name])
     told = who_writes(tmp_path)
     begun = time.monotonic()
@@ -166,7 +168,11 @@ def test_who_finds_another_content_in_his_lock_is_told_and_leaves_it(
     tried(GROUP)
 
 
-@pytest.mark.parametrize("host", ["", "a b", "näme", "\udc80", "\x1b[31m", "h" * 255])
+@pytest.mark.parametrize(
+    "host",
+    ["", "a b", "näme", "\udc80", "\x1b[31m", "h" * 255],
+    ids=["empty", "space", "umlaut", "no-text", "colour", "long"],
+)
 def test_a_machine_of_any_name_keeps_its_own_locks(
     host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried
 ) -> None:
@@ -174,7 +180,7 @@ def test_a_machine_of_any_name_keeps_its_own_locks(
     held = hold(tmp_path, ME)
     time.sleep(STALE_S)  # and beats
     held.check()
-    assert Owner(**json.loads((tmp_path / LOCK).read_bytes())).is_alive()
+    assert Owner(**json.loads((tmp_path / LOCK).read_bytes())).is_alive() is not False
     with pytest.raises(ArtifactError, match=f"process {os.getpid()} on .* is writing it"):
         lock._take(tmp_path)
     held.release(ME)
