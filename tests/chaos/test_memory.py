@@ -20,7 +20,7 @@ import pytest
 from test_kills import finish
 from upath import UPath
 
-from scf_pipeline.captioners import Caption, blip2, find
+from scf_pipeline.captioners import Caption, _blip2, find
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.engine import IsStored, Kernel, Part, Resources, Write
 from scf_pipeline.engine.local import LocalEngine
@@ -211,7 +211,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     for name, decoding in DECODINGS.items():
         parts = build_blip2(learn_opt_tokenizer(TEXTS), SIZES, seed=0)
-        blip2.save_parts(root / name, *parts, Instructions(decoding=decoding))
+        _blip2.save_parts(root / name, *parts, Instructions(decoding=decoding))
     return root
 
 
@@ -316,14 +316,14 @@ def test_whatever_says_that_memory_fails_halves_batches_and_changes_no_caption(
     monkeypatch: pytest.MonkeyPatch,
     tried,
 ) -> None:
-    look = blip2.Blip2Captioner.look
+    look = _blip2.Blip2Captioner.look
 
-    def cramped(self: blip2.Blip2Captioner, pictures: Sequence[Any]) -> Any:
+    def cramped(self: _blip2.Blip2Captioner, pictures: Sequence[Any]) -> Any:
         if len(pictures) > fits:
             raise ERRORS[kind]()
         return look(self, pictures)
 
-    monkeypatch.setattr(blip2.Blip2Captioner, "look", cramped)
+    monkeypatch.setattr(_blip2.Blip2Captioner, "look", cramped)
     made = describe(faces, models / "sampled", tmp_path / "made")
     assert made.notes[HALVED] == {f"part-0000{n}.parquet": cuts for n in range(2)}
     assert len(set(made.read()["caption"].to_pylist())) > FACES / 2  # they differ
@@ -339,7 +339,7 @@ def test_pictures_for_which_memory_fails_before_they_are_shown_end_in_a_clear_er
         raise MemoryError("Unable to allocate 1 GiB")
 
     with monkeypatch.context() as patch:
-        patch.setattr(blip2.Blip2Captioner, "prepare", fail)
+        patch.setattr(_blip2.Blip2Captioner, "prepare", fail)
         with pytest.raises(StageError, match=r"suffice for a part, .* Unable to") as caught:
             describe(faces, models / "sampled", tmp_path / "made")
     assert "part 0 (48 rows" in caught.value.where
