@@ -26,9 +26,9 @@ class Fault:
 
     what: str
     """``busy``: answered with 503. ``half``: the connection breaks in the middle of the request.
-    ``unsaid``: what is asked is done, and the connection breaks before the answer. ``stale``: an
-    old listing. ``stop``: the server stops. ``kill``: the client is killed, before what it asks is
-    done. ``kill-after``: after it."""
+    ``unsaid``: what is asked is done, and the connection breaks before the answer. ``stale``: a
+    listing lacks the last file. ``stop``: the server stops. ``kill``: the client is killed, before
+    what it asks is done. ``kill-after``: after it."""
 
     method: str
     """``PUT``, ``GET``, ``HEAD``, or ``LIST``."""
@@ -59,7 +59,6 @@ class Faulty:
         self.stop: Callable[[], None] = lambda: None
         self.fault: Fault | None = None
         self.count = 0
-        self.listings: dict[str, tuple[str, list, list[bytes]]] = {}
         self.lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
@@ -77,8 +76,8 @@ class Faulty:
         if what == "kill":
             fault.kill()
             return _hang_up(environ)
-        if _method(environ) == "LIST":
-            return self._list(environ, start_response, is_stale=what == "stale")
+        if what == "stale":
+            return self._list_late(environ, start_response)
         answer = list(self.app(environ, start_response))
         if what == "kill-after":
             fault.kill()
@@ -94,17 +93,16 @@ class Faulty:
             self.count += 1
             return fault if 0 <= self.count - fault.first < fault.times else None
 
-    def _list(self, environ: dict[str, Any], start_response: Callable, *, is_stale: bool) -> list:
-        query = environ["PATH_INFO"] + environ["QUERY_STRING"]
-        if not is_stale or query not in self.listings:
-            told: list[Any] = []
-            body = list(self.app(environ, lambda *answer: told.extend(answer[:2])))
-            self.listings.setdefault(query, (told[0], told[1], body))
-            start_response(told[0], told[1])
-            return body
-        status, headers, body = self.listings[query]
-        start_response(status, headers)
-        return body
+    def _list_late(self, environ: dict[str, Any], start_response: Callable) -> list[bytes]:
+        """Answer with a listing that lacks the last of its files."""
+        told: list[Any] = []
+        body = b"".join(self.app(environ, lambda *answer: told.extend(answer[:2])))
+        before, found, after = body.rpartition(b"<Contents>")
+        if found:
+            body = before + after.partition(b"</Contents>")[2]
+        headers = [(name, value) for name, value in told[1] if name.lower() != "content-length"]
+        start_response(told[0], [*headers, ("Content-Length", str(len(body)))])
+        return [body]
 
 
 def _method(environ: dict[str, Any]) -> str:
