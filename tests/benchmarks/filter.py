@@ -1,11 +1,11 @@
 """Rows a second of `scf filter` and `scf stats` on millions of distinct captions, and their memory.
 
 The script draws the captions itself (see `_captions.py`) and seals them as an artifact. Then it
-takes turns: the filter stage with Ray workers; the same with no search, which is the limit that
-reading and writing set; the stage on captions that repeat; and polars from file to file, which
-looks for the same words and applies no rule of the dictionary. On captions in memory, one core
-each: our search, pyarrow's RE2, polars and a loop of Python's `re`. The memory is that of the
-commands `scf filter` and `scf stats` with all their processes.
+takes turns: the filter stage, in one process unless told otherwise; the same with no search, which
+is the limit that reading and writing set; the stage on captions that repeat; and polars from file
+to file, which looks for the same words and applies no rule of the dictionary. On captions in
+memory, one core each: our search, pyarrow's RE2, polars and a loop of Python's `re`. The memory is
+that of the commands `scf filter` and `scf stats` with all their processes.
 
 Example: python tests/benchmarks/filter.py --rows 10000000
 """
@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("rows", 2_000_000, "captions, all of them distinct"),
         ("part-rows", 100_000, "captions in one part"),
         ("vocabulary", 5_000, "distinct captions where they repeat"),
-        ("workers", 2, "Ray workers"),
+        ("workers", 0, "Ray workers; 0 is the command's own process"),
         ("rounds", 5, "turns of each contender"),
         ("searched", 200_000, "captions that are searched in memory"),
     ):
@@ -120,7 +120,7 @@ def measure_files(
         settings = Settings("copy", 1, {}, {"captions": distinct.name})
         writer = ArtifactWriter(new("copied"), FILTER_SCHEMA, settings=settings)
         todo = writer.missing(distinct.parts())
-        for _ in engine.map_parts(make_copy, todo, writer.write, Resources()):
+        for _ in engine.map_parts(make_copy, todo, writer.write, Resources(is_cheap=True)):
             pass
         writer.seal()
 
