@@ -12,6 +12,7 @@ arranged:
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -249,6 +250,7 @@ def write_faces(folder: Path, count: int, side: int, *, rows_of_a_part: int) -> 
 def _face(number: int, pixels: np.ndarray, side: int) -> dict[str, object]:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
+    image = buffer.getvalue()
     return {
         "face_id": f"siw/{number}#0",
         "sample_id": f"siw/{number}",
@@ -261,5 +263,6 @@ def _face(number: int, pixels: np.ndarray, side: int) -> dict[str, object]:
         "frame": 0,
         "box": [0, 0, side, side],
         "box_source": "whole_frame",
-        "image": buffer.getvalue(),
+        "image": image,
+        "sha256": hashlib.sha256(image).hexdigest(),
     }
