@@ -298,9 +298,14 @@ def test_a_stage_that_is_interrupted_frees_its_workers(ray_engine: Engine, tmp_p
         # As the keys do: `interrupt_main` would not wake a thread that waits for a lock.
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    start(interrupt)
-    with pytest.raises(KeyboardInterrupt) as held:
-        run(ray_engine, partial(make_slow, tmp_path, lambda: None), parts(1), tmp_path)
+    # A shell starts what it runs in the background with this signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        start(interrupt)
+        with pytest.raises(KeyboardInterrupt) as held:
+            run(ray_engine, partial(make_slow, tmp_path, lambda: None), parts(1), tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
     wait_for(all_cpus_are_free, patience_s=30)
     assert held.tb is not None
 
