@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,10 @@ from upath import UPath
 
 from scf_pipeline import reach
 from scf_pipeline.errors import ArtifactError
+
+
+_COUNTED = ["dataset", "reject"]
+"""Columns by which rows are counted; a table may have one of them, or none."""
 
 
 @dataclass(slots=True)
@@ -137,13 +143,14 @@ def count_rows(
         ArtifactError: If a file is no readable Parquet file.
     """
     counts = Counts(inputs=inputs)
-    for file in files:
-        for (dataset, reason), number in _count_file(file).items():
-            tally = counts.datasets.setdefault(dataset, Tally())
-            if reason is None:
-                tally.live += number
-            else:
-                tally.rejected[reason] += number
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        counted = list(pool.map(_count_file, files))
+    for (dataset, reason), number in chain.from_iterable(file.items() for file in counted):
+        tally = counts.datasets.setdefault(dataset, Tally())
+        if reason is None:
+            tally.live += number
+        else:
+            tally.rejected[reason] += number
     if rows_in is not None:
         for dataset in {**counts.datasets, **rows_in}:
             tally = counts.datasets.setdefault(dataset, Tally())
@@ -155,8 +162,8 @@ def count_rows(
 def _count_file(file: UPath) -> Counter[tuple[str, str | None]]:
     try:
         with reach.stream(file) as stream:
-            parquet = pq.ParquetFile(stream)
-            names = [n for n in ("dataset", "reject") if n in parquet.schema_arrow.names]
+            parquet = pq.ParquetFile(stream, read_dictionary=_COUNTED)
+            names = [name for name in _COUNTED if name in parquet.schema_arrow.names]
             table: pa.Table = parquet.read(columns=names)
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(

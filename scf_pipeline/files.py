@@ -16,7 +16,6 @@ A stage of weights or media puts its files beside these, in their own layout.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import uuid
 from collections.abc import Iterator
@@ -76,7 +75,7 @@ def part_files(folder: UPath) -> list[UPath]:
 
 def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = None) -> None:
     """Write a Parquet file whole, with page checksums and page index."""
-    buffer = io.BytesIO()
+    buffer = pa.BufferOutputStream()
     pq.write_table(
         table,
         buffer,
@@ -86,7 +85,7 @@ def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = 
         write_page_checksum=True,
         write_page_index=True,
     )
-    write_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue().to_pybytes())
 
 
 def write_whole(path: UPath, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ import pyarrow as pa
 from scf_pipeline.engine import IsStored, Kernel, Part, Resources, Write, limit_threads, work
 
 T = TypeVar("T")
+
+AHEAD = 2
+"""Parts that are read ahead, and that wait to be written, where one is worked on meanwhile; with one
+of each, a thread that is done early finds nothing to do."""
 
 
 class LocalEngine:
@@ -70,19 +75,18 @@ def _overlap(
 ) -> Iterator[int]:
     """Yield part numbers in order; while one is worked on, others are read and written."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        reading = reader.submit(parts[0].read)
-        writing: Future[int] | None = None
-        for part, following in zip(parts, [*parts[1:], None], strict=True):
-            coming = _Coming(part.number, reading)
-            if following is not None:
-                reading = reader.submit(following.read)
+        reading = deque(reader.submit(part.read) for part in parts[:AHEAD])
+        writing: deque[Future[int]] = deque()
+        for number, part in enumerate(parts, start=AHEAD):
+            coming = _Coming(part.number, reading.popleft())
+            reading.extend(reader.submit(later.read) for later in parts[number : number + 1])
             made: dict[int, pa.Table] = {}
             work(kernel, coming, made.__setitem__, is_stored)
-            if writing is not None:
-                yield writing.result()
-            writing = writer.submit(_put, part.number, made, write)
-        if writing is not None:
-            yield writing.result()
+            writing.append(writer.submit(_put, part.number, made, write))
+            if len(writing) > AHEAD:
+                yield writing.popleft().result()
+        while writing:
+            yield writing.popleft().result()
 
 
 def _put(number: int, made: Mapping[int, pa.Table], write: Write) -> int:
