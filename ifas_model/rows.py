@@ -43,8 +43,8 @@ def breach(table: pa.Table, claims: Iterable[Claim], *, key: str) -> str | None:
         key: Column that names a row.
     """
     for claim in claims:
-        row = pc.index(claim.broken, value=True).as_py()
-        if row >= 0:
+        if pc.any(claim.broken).as_py():
+            row = pc.index(claim.broken, value=True).as_py()
             value = table[claim.column][row].as_py()
             is_named = key != claim.column and key in table.column_names
             who = f"of {table[key][row].as_py()!r}" if is_named else f"in row {row}"

@@ -162,7 +162,7 @@ def count_rows(
 def _count_file(file: UPath) -> Counter[tuple[str, str | None]]:
     try:
         with reach.stream(file) as stream:
-            parquet = pq.ParquetFile(stream, read_dictionary=_COUNTED)
+            parquet = pq.ParquetFile(stream)
             names = [name for name in _COUNTED if name in parquet.schema_arrow.names]
             table: pa.Table = parquet.read(columns=names)
     except (pa.ArrowException, OSError) as error:

@@ -82,15 +82,23 @@ def _overlap(
             reading.extend(reader.submit(later.read) for later in parts[number : number + 1])
             made: dict[int, pa.Table] = {}
             work(kernel, coming, made.__setitem__, is_stored)
-            writing.append(writer.submit(_put, part.number, made, write))
+            before = writing[-1] if writing else None
+            writing.append(writer.submit(_put, part.number, made, write, before))
             if len(writing) > AHEAD:
                 yield writing.popleft().result()
         while writing:
             yield writing.popleft().result()
 
 
-def _put(number: int, made: Mapping[int, pa.Table], write: Write) -> int:
-    """Write a part, unless there was nothing to do, and return its number."""
+def _put(
+    number: int, made: Mapping[int, pa.Table], write: Write, before: Future[int] | None
+) -> int:
+    """Write a part, unless there was nothing to do, and return its number.
+
+    Where the part before could not be written, neither is this one.
+    """
+    if before is not None:
+        before.result()
     if number in made:
         work(_same, _Made(number, made[number]), write)
     return number

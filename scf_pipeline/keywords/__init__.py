@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -18,12 +19,9 @@ from upath import UPath
 from ifas_model.vocabulary import PaiSpecies
 from scf_pipeline.config import hash_file
 from scf_pipeline.keywords import search
-from scf_pipeline.keywords.columns import Column, Reducer, SubstringReducer, search_column
+from scf_pipeline.keywords.columns import Column, ColumnSearch, Reducer, SubstringReducer
 from scf_pipeline.keywords.file import ConflictPolicy, KeywordFile
 from scf_pipeline.keywords.rules import Keyword, Rules, read
-
-SEARCHES_KEPT = 1 << 16
-"""Reduced captions whose keywords a worker remembers from one part to the next."""
 
 
 def default_dictionary() -> Path:
@@ -122,7 +120,7 @@ class KeywordDictionary:
         Raises:
             ValueError: If a species is no PAI species.
         """
-        found = search_column(captions, self._cached_search, self._reduce)
+        found = self._search_column(captions)
         kinds, accepted = self._accepted_in(species, fine_types)
         pairs = pa.array(found.codes * max(1, len(accepted)) + kinds).dictionary_encode()
         own, other = [], []
@@ -142,9 +140,17 @@ class KeywordDictionary:
     def _search(self) -> search.WordSearch | search.SubstringSearch:
         return search.build(self.file, self.rules)
 
+    @property
+    def _search_column(self) -> ColumnSearch:
+        """The search of this thread: what it remembers is no two threads' to write."""
+        if not hasattr(self._of_thread, "search"):
+            self._of_thread.search = ColumnSearch(self._search, self._reduce)
+        found: ColumnSearch = self._of_thread.search
+        return found
+
     @cached_property
-    def _cached_search(self) -> Callable[[str], tuple[int, ...]]:
-        return lru_cache(SEARCHES_KEPT)(lambda text: tuple(self._search(text)))
+    def _of_thread(self) -> threading.local:
+        return threading.local()
 
     @cached_property
     def _reduce(self) -> Reducer | SubstringReducer:

@@ -28,11 +28,17 @@ MAX_PATTERN_SIGNS = 100_000
 MAX_SPELLED = 2_000
 """Most phrases that are looked for word for word. RE2 refuses patterns that are much longer."""
 
+KEYS_KEPT = 1 << 16
+"""Keys whose keywords are remembered from one column to the next; with more, all are forgotten."""
+
+ASCII = 128
+"""How many signs ASCII has."""
+
 SIGNS = ("", ",", ".")
 """A text that reads as each kind of sign before a word, beside a space."""
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
-Search: TypeAlias = Callable[[str], tuple[int, ...]]
+Search: TypeAlias = Callable[[str], Iterable[int]]
 Numbers: TypeAlias = NDArray[np.int32]
 
 
@@ -43,33 +49,46 @@ class Found(NamedTuple):
     """Number of the entry of `hits` for each row."""
 
     hits: list[tuple[int, ...]]
-    """Distinct results."""
+    """Distinct results, of this column and perhaps of earlier ones."""
 
 
-def search_column(captions: Column, search: Search, reduce: Reducer | SubstringReducer) -> Found:
-    """Search every caption of a column; nothing is found in a null.
+class ColumnSearch:
+    """Searches columns of captions, and remembers from one to the next what it found.
 
     Args:
-        captions: Texts.
         search: Finds the numbers of the keywords in one text.
         reduce: A reducer of that search.
     """
-    results: dict[tuple[int, ...], int] = {(): 0}
-    seen: dict[str | bytes, int] = {}
-    texts = Texts()
-    codes = [np.zeros(0, np.int64)]
-    for block in _blocks(captions):
-        codes.append(np.zeros(len(block), np.int64))
-        for rows, keys in _keys(block, reduce, texts):
-            encoded = keys.dictionary_encode()
-            distinct = encoded.dictionary.to_pylist()
-            for key in distinct:
-                if key not in seen:
-                    text = key if isinstance(key, str) else texts.write(key)
-                    seen[key] = results.setdefault(search(text), len(results))
-            found = np.array([seen[key] for key in distinct], np.int64)
-            codes[-1][rows] = found[encoded.indices.to_numpy()]
-    return Found(np.concatenate(codes), list(results))
+
+    def __init__(self, search: Search, reduce: Reducer | SubstringReducer) -> None:
+        self.search, self.reduce = search, reduce
+        self._forget()
+
+    def __call__(self, captions: Column) -> Found:
+        """Search every caption of a column; nothing is found in a null."""
+        if len(self._seen) > KEYS_KEPT:
+            self._forget()
+        codes = [np.zeros(0, np.int64)]
+        for block in _blocks(captions):
+            codes.append(np.zeros(len(block), np.int64))
+            for rows, keys in _keys(block, self.reduce, self._texts):
+                encoded = keys.dictionary_encode()
+                found = np.array(self._look_up(encoded.dictionary.to_pylist()), np.int64)
+                codes[-1][rows] = found[encoded.indices.to_numpy()]
+        return Found(np.concatenate(codes), list(self._results))
+
+    def _look_up(self, keys: list[str | bytes]) -> list[int]:
+        for key in keys:
+            if key not in self._seen:
+                text = key if isinstance(key, str) else self._texts.write(key)
+                found = tuple(self.search(text))
+                self._seen[key] = self._results.setdefault(found, len(self._results))
+        return [self._seen[key] for key in keys]
+
+    def _forget(self) -> None:
+        self._texts = Texts()
+        self._seen: dict[str | bytes, int] = {}
+        self._results: dict[tuple[int, ...], int] = {(): 0}
 
 
 def _blocks(captions: Column) -> Iterator[pa.StringArray]:
@@ -83,12 +102,22 @@ def _keys(
 ) -> Iterator[tuple[NDArray[np.intp], pa.Array]]:
     """Yield numbers of rows that may hold keywords, and the key of each."""
     lower = pc.ascii_lower(block)
-    may_hit, is_ascii = reduce.may_hit(lower), pc.string_is_ascii(block)
-    plain = pc.and_(is_ascii, may_hit)
+    plain = reduce.may_hit(lower)
+    if not _is_ascii(block):
+        is_ascii = pc.string_is_ascii(block)
+        plain = pc.and_(is_ascii, plain)
+        if len(rows := _where(pc.invert(is_ascii))):
+            yield rows, block.take(pa.array(rows))
     if len(rows := _where(plain)):
         yield rows, reduce(lower.filter(plain), texts)
-    if len(rows := _where(pc.invert(is_ascii))):
-        yield rows, block.take(pa.array(rows))
+
+
+def _is_ascii(block: pa.StringArray) -> bool:
+    """Tell whether all texts are ASCII: a look at all bytes at once, cheaper than at each text."""
+    _, bounds, data = block.buffers()
+    ends = np.frombuffer(bounds, np.int32)[block.offset :][: len(block) + 1]
+    text = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+    return int(text.max(initial=0)) < ASCII
 
 
 def _where(mask: pa.BooleanArray) -> NDArray[np.intp]:
@@ -185,10 +214,10 @@ class Reducer:
         encoded = pieces.dictionary_encode()
         codes, is_anchor, is_empty = self._reduce_pieces(encoded.dictionary, texts)
         numbers = encoded.indices.to_numpy()
-        at = np.flatnonzero(is_anchor[numbers])
-        empty = np.flatnonzero(is_empty[numbers]) if is_empty.any() else at[:0]
+        at = np.flatnonzero(is_anchor.take(numbers))
+        empty = np.flatnonzero(is_empty.take(numbers)) if is_empty.any() else at[:0]
         ends, kept = self._near_anchors(first, at, empty)
-        keys = codes[numbers[kept]]
+        keys = codes.take(numbers.take(kept))
         return pa.BinaryArray.from_buffers(
             pa.binary(),
             len(captions),

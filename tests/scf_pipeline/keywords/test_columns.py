@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scf_pipeline.keywords import columns
-from scf_pipeline.keywords.columns import Reducer, SubstringReducer, Texts, search_column
+from scf_pipeline.keywords.columns import ColumnSearch, Reducer, SubstringReducer, Texts
 from scf_pipeline.keywords.rules import read
 from scf_pipeline.keywords.search import build
 
@@ -38,7 +38,7 @@ def found(captions, search, reducer=Reducer):
 
 
 def searched(captions, search, reducer=Reducer):
-    return search_column(captions, lambda caption: tuple(search(caption)), reducer(search))
+    return ColumnSearch(search, reducer(search))(captions)
 
 
 def reduced(captions, search):
