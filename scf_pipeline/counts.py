@@ -16,7 +16,6 @@ from upath import UPath
 from scf_pipeline import reach
 from scf_pipeline.errors import ArtifactError
 
-
 _COUNTED = ["dataset", "reject"]
 """Columns by which rows are counted; a table may have one of them, or none."""
 
