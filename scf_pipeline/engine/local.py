@@ -15,8 +15,8 @@ from scf_pipeline.engine import IsStored, Kernel, Part, Resources, Write, limit_
 T = TypeVar("T")
 
 AHEAD = 2
-"""Parts that are read ahead, and that wait to be written, while one is worked on. With one of each, a
-thread that is done early finds nothing to do."""
+"""Parts that are read ahead, and that wait to be written, while one is worked on; with one of each,
+a thread that is done early finds nothing to do."""
 
 
 class LocalEngine:
