@@ -29,6 +29,7 @@ from scf_pipeline.captioners._instructions import (
     read_instructions,
     write_instructions,
 )
+from scf_pipeline.captioners._packing import pack
 from scf_pipeline.captioners._saying import (
     INSIST_PENALTY,
     SeededSampling,
@@ -260,5 +261,6 @@ def load(model: Model) -> Blip2Captioner:
     )
     if on_gpu:
         weights.to("cuda")  # type: ignore[arg-type]
+    pack(weights.language_model)
     cache = open_cache(weights, Eye(processor.image_processor))
     return Blip2Captioner(weights, processor, instructions, cache)

@@ -38,6 +38,7 @@ from transformers import (
 
 from scf_pipeline.captioners import _blip2
 from scf_pipeline.captioners._instructions import Decoding, Instructions
+from scf_pipeline.captioners._packing import pack
 from scf_pipeline.captioners._seeing import prompt_ids
 from scf_pipeline.schema import FACE_SCHEMA
 from scf_pipeline.settings import Settings
@@ -187,16 +188,30 @@ def configure(sizes: Sizes, tokenizer: PreTrainedTokenizerFast) -> Blip2Config:
 
 
 def build_captioner(sizes: Sizes, decoding: Decoding, *, seed: int = 0) -> _blip2.Blip2Captioner:
-    """Return the bench model as a captioner."""
+    """Return the bench model as a captioner, as `_blip2.load` would return it."""
     instructions = Instructions(prompt=PROMPT, decoding=decoding)
-    return _blip2.Blip2Captioner(*build(sizes, seed=seed), instructions)
+    model, processor = build(sizes, seed=seed)
+    pack(model.language_model)
+    return _blip2.Blip2Captioner(model, processor, instructions)
 
 
 def generate(
-    captioner: _blip2.Blip2Captioner, pixels: torch.Tensor, decoding: Decoding, seeds: Sequence[int]
+    model: Blip2ForConditionalGeneration,
+    captioner: _blip2.Blip2Captioner,
+    pixels: torch.Tensor,
+    decoding: Decoding,
+    seeds: Sequence[int],
 ) -> torch.Tensor:
-    """Return the new tokens of transformers' own `generate` on ready tensors, (B, T)."""
-    model, processor = captioner.model, captioner.processor
+    """Return the new tokens of transformers' own `generate` on ready tensors, (B, T).
+
+    Args:
+        model: As `build` returned it.
+        captioner: Of the same weights.
+        pixels: (B, 3, side, side).
+        decoding: Options.
+        seeds: Of the rows, where tokens are drawn.
+    """
+    processor = captioner.processor
     start = torch.tensor([prompt_ids(processor, PROMPT)]).expand(len(pixels), -1)
     options: dict[str, Any] = {}
     if decoding.temperature is not None:

@@ -18,7 +18,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from _captioner import MINIATURE, TINY, Sizes, build_captioner, draw_pictures, generate, write_faces
+from _captioner import (
+    MINIATURE,
+    TINY,
+    Sizes,
+    build,
+    build_captioner,
+    draw_pictures,
+    generate,
+    write_faces,
+)
 from _report import machine, publish, ratios, spread, take_turns
 from upath import UPath
 
@@ -64,7 +73,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(folder: Path, sizes: Sizes, count: int, options: argparse.Namespace) -> dict[str, Any]:
     """Caption the same faces turn by turn."""
     torch.set_num_threads(options.threads)
-    captioner = build_captioner(sizes, GREEDY)
+    plain, captioner = build(sizes)[0], build_captioner(sizes, GREEDY)
     side = max(sizes.image_px, 64)
     faces = write_faces(folder / "faces", count, side, rows_of_a_part=options.part)
     pictures = [captioner.prepare(picture) for picture in draw_pictures(count, side)]
@@ -78,7 +87,9 @@ def measure(folder: Path, sizes: Sizes, count: int, options: argparse.Namespace)
     seconds = take_turns(
         {
             "stage": lambda: run_stage(captioner, faces, folder / str(next(runs)), options),
-            "generate": lambda: [generate(captioner, pixels, GREEDY, []) for pixels in ready],
+            "generate": lambda: [
+                generate(plain, captioner, pixels, GREEDY, []) for pixels in ready
+            ],
             "own_loop": lambda: [captioner.caption(batch, [0] * len(batch)) for batch in batches],
         },
         options.rounds,

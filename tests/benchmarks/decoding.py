@@ -1,8 +1,9 @@
 """Our decoding loop beside transformers' `generate`: seconds of a batch, and whether tokens agree.
 
 Both begin at the vision tower's features, so that what they share is left out; vision stands
-beside them. Greedy, sampled with seeds, and five beams, on the bench model and on the miniature's
-sizes; transformers' static cache as well.
+beside them. Ours has its weights in the order in which `_blip2.load` keeps them. Greedy, sampled
+with seeds, and five beams, on the bench model and on the miniature's sizes; transformers' static
+cache as well.
 
 Example: python tests/benchmarks/decoding.py --batch-size 32 --rounds 5
 """
@@ -14,9 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from _captioner import MINIATURE, TINY, Sizes, build_captioner, draw_pictures
+from _captioner import MINIATURE, TINY, Sizes, build, build_captioner, draw_pictures
 from _report import machine, publish, ratios, spread, take_turns
-from transformers import LogitsProcessorList
+from transformers import LogitsProcessorList, OPTForCausalLM
 
 from scf_pipeline.captioners._blip2 import Blip2Captioner
 from scf_pipeline.captioners._decoding import write
@@ -61,6 +62,7 @@ def measure(sizes: Sizes, options: argparse.Namespace) -> dict[str, Any]:
     """Decode one batch turn by turn."""
     count = options.batch_size
     plain = build_captioner(sizes, DECODINGS["greedy"])
+    language = build(sizes)[0].language_model
     pictures = [plain.prepare(one) for one in draw_pictures(count, max(sizes.image_px, 64))]
     pixels = plain.eye.pixel_values(pictures, device=torch.device("cpu"), dtype=torch.float32)
     with torch.inference_mode():
@@ -71,7 +73,7 @@ def measure(sizes: Sizes, options: argparse.Namespace) -> dict[str, Any]:
             captioner = Blip2Captioner(
                 plain.model, plain.processor, type(plain.instructions)(decoding=decoding)
             )
-            found[name] = compare(captioner, features, options)
+            found[name] = compare(captioner, language, features, options)
     return {
         "vision_ms": spread([1000 * value / count for value in seeing["vision"]]),
         "decodings": found,
@@ -79,16 +81,21 @@ def measure(sizes: Sizes, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def compare(
-    captioner: Blip2Captioner, features: torch.Tensor, options: argparse.Namespace
+    captioner: Blip2Captioner,
+    language: OPTForCausalLM,
+    features: torch.Tensor,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Decode with one setting, by both."""
+    """Decode with one setting, by both; `language` is the plain language model."""
     count = len(features)
     sides: dict[str, Callable[[], torch.Tensor]] = {
-        "generate": lambda: generated(captioner, features),
+        "generate": lambda: generated(captioner, language, features),
         "ours": lambda: written(captioner, features),
     }
     if options.static:
-        sides["static"] = lambda: generated(captioner, features, cache_implementation="static")
+        sides["static"] = lambda: generated(
+            captioner, language, features, cache_implementation="static"
+        )
     tokens = {name: trimmed(captioner, side()) for name, side in sides.items()}
     cpu: dict[str, list[float]] = {}
     seconds = take_turns(sides, options.rounds, warm_up=False, cpu=cpu)
@@ -118,14 +125,16 @@ def written(captioner: Blip2Captioner, features: torch.Tensor) -> torch.Tensor:
     ).tokens
 
 
-def generated(captioner: Blip2Captioner, features: torch.Tensor, **more: Any) -> torch.Tensor:
+def generated(
+    captioner: Blip2Captioner, language: OPTForCausalLM, features: torch.Tensor, **more: Any
+) -> torch.Tensor:
     """Return what `generate` writes, with all that the package asks of a caption."""
     start = captioner.prompt_ids.expand(len(features), -1)
     rules = captioner._rules(insist=False)
     sampler = captioner._sampler(range(len(features)), insist=False)
     if sampler is not None:
         more["logits_processor"] = LogitsProcessorList([sampler])
-    out = captioner.model.language_model.generate(
+    out = language.generate(
         inputs_embeds=embed(captioner.model, features, start),
         input_ids=start,
         attention_mask=torch.ones_like(start),

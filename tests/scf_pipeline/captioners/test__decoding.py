@@ -1,5 +1,7 @@
 """Our decoding against transformers' `generate`: the same tokens, in float32, of tiny models."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from transformers import LogitsProcessorList
 
 from scf_pipeline.captioners._blip2 import SeededSampling
 from scf_pipeline.captioners._decoding import Rules, write
+from scf_pipeline.captioners._packing import pack
 from scf_pipeline.captioners._seeing import embed, prompt_ids
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
@@ -21,12 +24,15 @@ PROMPT = "a photo of"
 class Speaker:
     """A tiny model of random weights that are large enough for pictures to matter."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, *, packed=False):
         self.model, processor = build_blip2(learn_opt_tokenizer(TEXTS), SIZES, seed=seed)
         with torch.no_grad():
             for parameter in self.model.parameters():
                 parameter.mul_(6)
         self.model.eval()
+        self.own = copy.deepcopy(self.model.language_model)
+        if packed:
+            pack(self.own, least=0)
         self.start = torch.tensor([prompt_ids(processor, PROMPT)])
         self.image = self.model.config.image_token_index
         self.pad = processor.tokenizer.pad_token_id
@@ -70,7 +76,7 @@ class Speaker:
         ids = self.start.expand(len(features), -1)
         with torch.inference_mode():
             prompt = embed(self.model, features, ids)
-            return write(self.model.language_model, prompt, ids, rules, sampler)
+            return write(self.own, prompt, ids, rules, sampler)
 
     def rules(self, **changes):
         plain = {"end_tokens": self.ends, "pad_token": self.pad, "suppressed": self.image}
@@ -83,9 +89,9 @@ def is_caption(tokens, rules):
     return torch.nn.functional.pad(ends, (1, -1)) == 0
 
 
-@pytest.fixture(scope="module", params=range(3))
+@pytest.fixture(scope="module", params=[0, 1, 2, "packed"])
 def speaker(request):
-    return Speaker(request.param)
+    return Speaker(0, packed=True) if request.param == "packed" else Speaker(request.param)
 
 
 OPTIONS = {
