@@ -5,7 +5,7 @@ sealed artifact. Bare loops do nothing but caption tensors that lie ready: one i
 `generate`, the other the package's own decoding. Same batch, same threads; loading of weights is
 left out on all sides. The bench model has threshold 0.95; the miniature's sizes stand beside it.
 
-Example: python tests/benchmarks/caption_stage.py --faces 64 --rounds 5
+Example: python tests/benchmarks/caption_stage.py --faces 128 --rounds 5
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return sizes and counts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for name, default in (
-        ("faces", 64), ("batch-size", 32), ("part", 64), ("rounds", 5), ("threads", 1),
+        ("faces", 128), ("batch-size", 64), ("part", 128), ("rounds", 5), ("threads", 1),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--tiny", action="store_true", help="try the script, measure nothing")

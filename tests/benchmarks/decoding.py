@@ -5,7 +5,7 @@ beside them. Ours has its weights in the order in which `_blip2.load` keeps them
 with seeds, and five beams, on the bench model and on the miniature's sizes; transformers' static
 cache as well.
 
-Example: python tests/benchmarks/decoding.py --batch-size 32 --rounds 5
+Example: python tests/benchmarks/decoding.py --batch-size 64 --rounds 5
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DECODINGS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for name, default in (("batch-size", 32), ("rounds", 5), ("threads", 1)):
+    for name, default in (("batch-size", 64), ("rounds", 5), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--static", action="store_true", help="transformers' static cache as well")
     parser.add_argument("--tiny", action="store_true", help="try the script, measure nothing")

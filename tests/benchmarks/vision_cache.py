@@ -4,7 +4,7 @@ The second pass stands for C_S, whose vision tower is C_G's: it captions the sam
 Q-Former. Captions of all three passes are compared. The bench model has threshold 2; the
 miniature's sizes stand beside it.
 
-Example: python tests/benchmarks/vision_cache.py --faces 64 --rounds 5
+Example: python tests/benchmarks/vision_cache.py --faces 128 --rounds 5
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DECODINGS = {"greedy": GREEDY, "beams": Decoding(num_beams=5)}
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for name, default in (("faces", 64), ("batch-size", 32), ("rounds", 5), ("threads", 1)):
+    for name, default in (("faces", 128), ("batch-size", 64), ("rounds", 5), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--decoding", choices=list(DECODINGS), default="greedy")
     parser.add_argument("--tiny", action="store_true", help="try the script, measure nothing")
