@@ -1,13 +1,13 @@
 """How much faster two Ray workers are than one, one thread each, on stages that keep a core busy.
 
-Crop reads, searches and cuts drawn noise; caption describes it with a small BLIP-2 of random
-weights. One worker and two take turns on the same parts, in one local cluster. Each worker notes
-when it has finished a part. The speed is that of the while in which all workers are at work: from
-when the last of them has finished its first part to when the first of them finishes its last. So
-start-up is apart (a new process imports and loads for seconds) and so is the end, when one worker
-waits for the other; `whole` is the ratio with both. Both must write the same rows. The processor's
-time of a part tells what the ratio would be on idle cores: other processes disturb it less. Prints
-a table to stderr and JSON to stdout.
+Crop reads, searches and cuts drawn noise; caption describes it with the bench model. One worker
+and two take turns on the same parts, in one local cluster. Each worker notes when it has finished
+a part. The speed is that of the while in which all workers are at work: from when the last of them
+has finished its first part to when the first of them finishes its last. So start-up is apart (a
+new process imports and loads for seconds) and so is the end, when one worker waits for the other;
+`whole` is the ratio with both. Both must write the same rows. The processor's time of a part tells
+what the ratio would be on idle cores: other processes disturb it less. Prints a table to stderr
+and JSON to stdout.
 
 Example: python tests/benchmarks/workers.py --stages crop --rounds 5
 """
@@ -29,22 +29,21 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+from _captioner import PROMPT, Sizes, build
 from _report import machine, publish, ratios, spread
 from upath import UPath
 
 from ifas_model import plugins
 from scf_pipeline import adapters, captioners
-from scf_pipeline.captioners._instructions import Decoding, Instructions, write_instructions
+from scf_pipeline.captioners._blip2 import save_parts
+from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.engine import Kernel, Part, Resources, Write
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.engine.ray import RayEngine
-from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
-from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 from scf_pipeline.stages import caption, crop, ingest
 from scf_pipeline.store import Artifact
 
 NAME = "image_folder"
-SENTENCE = "a photo of a man with a beard wearing a red shirt\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return what to run, how much of it and how often."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
-    for name, default in (("workers", 2), ("rounds", 5), ("parts", 48), ("pictures", 6)):
+    for name, default in (("workers", 2), ("rounds", 5), ("parts", 32), ("pictures", 6)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args(arguments)
 
@@ -118,16 +117,13 @@ def crop_task(samples: Artifact, faces: Path) -> Task:
 
 
 def caption_task(samples: Artifact, faces: Path) -> Task:
-    """Return the work of `scf caption` with a captioner of the miniature's sizes."""
-    tokenizer = learn_opt_tokenizer([SENTENCE])
-    model, processor = build_blip2(tokenizer, Blip2Sizes(), seed=0)
+    """Return the work of `scf caption` with the bench model."""
     folder = faces.with_name("captioner")
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    write_instructions(folder, Instructions(decoding=Decoding(min_new_tokens=20)))
+    decoding = Decoding(num_beams=1, min_new_tokens=8, max_new_tokens=30)
+    save_parts(folder, *build(Sizes()), Instructions(prompt=PROMPT, decoding=decoding))
     found = captioners.find(str(folder))
-    small = crop.CropConfig(image_size=64, detector="none")
-    cut = crop.run(small, samples=samples, out=UPath(faces), engine=LocalEngine())
+    whole = crop.CropConfig(image_size=Sizes().image_px, detector="none")
+    cut = crop.run(whole, samples=samples, out=UPath(faces), engine=LocalEngine())
     make = partial(caption.make_kernel, caption.CaptionConfig(), found)
     return Task(make_kernel=make, parts=cut.parts())
 
