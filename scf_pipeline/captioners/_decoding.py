@@ -24,6 +24,12 @@ from scf_pipeline.captioners._reading import Reader
 NEVER = -1e9
 """Score of what may not be chosen; `generate` uses the same."""
 
+BLOCK = 32
+"""Scores whose best is looked at first; OPT's vocabulary is a multiple of it."""
+
+FEWEST_BLOCKS = 8
+"""Blocks for each score that is asked for, from which that pays."""
+
 
 class Sampler(Protocol):
     """Turns the best token of a row into a drawn one."""
@@ -65,17 +71,19 @@ class Rules:
     length_penalty: float = 1.0
     """Exponent of the length by which the score of a beam is divided."""
 
-    def apply(self, text: Tensor, scores: Tensor, step: int) -> None:
-        """Change the scores of the next token in place, (R, any), (R, W)."""
-        if self.repetition_penalty != 1:
-            said = scores.gather(1, text)
-            said = torch.where(
-                said < 0, said * self.repetition_penalty, said / self.repetition_penalty
-            )
-            scores.scatter_(1, text, said)
+    def discourage(self, text: Tensor, scores: Tensor) -> Tensor:
+        """Return scores of the next token that heed what was said, (..., any), (..., W)."""
+        if self.repetition_penalty == 1:
+            return scores
+        said = scores.gather(-1, text)
+        said = torch.where(said < 0, said * self.repetition_penalty, said / self.repetition_penalty)
+        return scores.scatter(-1, text, said)
+
+    def forbid(self, scores: Tensor, step: int) -> None:
+        """Take, in place, from the scores what may not be the next token, (..., W)."""
         if step < self.min_new_tokens:
-            scores[:, list(self.end_tokens)] = -torch.inf
-        scores[:, self.suppressed] = -torch.inf
+            scores[..., list(self.end_tokens)] = -torch.inf
+        scores[..., self.suppressed] = -torch.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +132,14 @@ def _write_best(
     rows = torch.arange(len(text), device=text.device)
     for step in range(rules.max_new_tokens):
         total = logits.logsumexp(-1)
-        plain = logits.clone() if rules.repetition_penalty != 1 else logits
-        rules.apply(text, logits, step)
-        scores = logits if sampler is None else sampler(text, logits)
-        chosen = scores.max(
-            -1, keepdim=True
-        ).indices  # (R, 1); on a CPU `argmax` takes three times as long
+        scores = rules.discourage(text, logits)
+        rules.forbid(scores, step)
+        if sampler is not None:
+            scores = sampler(text, scores)
+        # (R, 1); on a CPU, `argmax` takes three times as long
+        chosen = scores.max(-1, keepdim=True).indices
         written.tokens[rows, step] = chosen[:, 0]
-        written.log_probabilities[rows, step] = plain.gather(1, chosen)[:, 0] - total
+        written.log_probabilities[rows, step] = logits.gather(1, chosen)[:, 0] - total
         going = torch.isin(chosen[:, 0], ends, invert=True).nonzero()[:, 0]
         if not len(going) or step + 1 == rules.max_new_tokens:
             break
@@ -217,21 +225,36 @@ def _continue(
     """Return the best continuations, best first, and the beam that each continues, (B, C)."""
     width, vocabulary = rules.num_beams, logits.shape[-1]
     plain = logits.log_softmax(-1).expand(-1, width, -1)  # (B, K, W)
-    scores = plain.clone(memory_format=torch.contiguous_format)
     texts = torch.cat(
         [text.unsqueeze(1).expand(-1, width, -1), running.tokens[:, :, :step]], dim=-1
     )
-    rules.apply(texts.flatten(0, 1), scores.view(-1, vocabulary), step)
-    scores += running.scores.unsqueeze(-1)
+    scores = rules.discourage(texts, plain) + running.scores.unsqueeze(-1)
+    rules.forbid(scores, step)
     # So many that K remain to go on with, should the best tokens of every beam be ends.
     count = max(2, 1 + len(rules.end_tokens)) * width
-    best = scores.flatten(1).topk(count)
-    parents, chosen = best.indices // vocabulary, best.indices % vocabulary
-    found = running.pick(parents, best.values)
-    found.tokens[:, :, step] = chosen
-    told = plain.take_along_dim(parents.unsqueeze(-1), 1).gather(2, chosen.unsqueeze(-1))
-    found.told[:, :, step] = told.squeeze(-1)
+    best, places = _best(scores.flatten(1), count)
+    parents = places // vocabulary
+    found = running.pick(parents, best)
+    found.tokens[:, :, step] = places % vocabulary
+    found.told[:, :, step] = plain.flatten(1).gather(1, places)
     return found, parents
+
+
+def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the best scores of each row, best first, and their places, (B, any) -> (B, count).
+
+    On a CPU, `topk` takes long for rows that are much longer than what it finds: so blocks are
+    ranked by the best of each, and then what is in the best ones.
+    """
+    blocks, rest = divmod(scores.shape[1], BLOCK)
+    if scores.device.type != "cpu" or rest or blocks < FEWEST_BLOCKS * count:
+        found = scores.topk(count)
+        return found.values, found.indices
+    parts = scores.reshape(len(scores), blocks, BLOCK)
+    chosen = parts.amax(-1).topk(count).indices
+    found = parts.take_along_dim(chosen.unsqueeze(-1), 1).flatten(1).topk(count)
+    first = chosen.gather(1, found.indices // BLOCK) * BLOCK
+    return found.values, first + found.indices % BLOCK
 
 
 def _finish(done: _Beams, found: _Beams, ended: Tensor, divisor: float) -> _Beams:

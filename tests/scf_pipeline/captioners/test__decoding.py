@@ -8,7 +8,7 @@ import torch
 from transformers import LogitsProcessorList
 
 from scf_pipeline.captioners._blip2 import SeededSampling
-from scf_pipeline.captioners._decoding import Rules, write
+from scf_pipeline.captioners._decoding import Rules, _best, write
 from scf_pipeline.captioners._packing import pack
 from scf_pipeline.captioners._seeing import embed, prompt_ids
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
@@ -174,3 +174,14 @@ def test_what_is_suppressed_is_never_written(speaker):
     favourite = int(speaker.written(features, speaker.rules()).tokens[0, 0])
     other = speaker.written(features, speaker.rules(suppressed=favourite)).tokens
     assert favourite not in other
+
+
+@pytest.mark.parametrize(
+    ("width", "count"), [(64 * 32, 8), (64 * 32, 9), (64 * 32 + 1, 8), (40, 8)]
+)
+def test_the_best_scores_of_long_rows_are_those_of_topk(width, count):
+    rows = torch.randn(7, width, generator=torch.Generator().manual_seed(0))
+    rows[:, 5:30] = -torch.inf
+    found, places = _best(rows, count)
+    assert torch.equal(found, rows.topk(count).values)
+    assert torch.equal(rows.gather(1, places), found)
