@@ -137,29 +137,33 @@ class Captioning:
     Args:
         model: Checkpoint folder.
         pictures: PNG files.
-        batch_size: Pictures that are captioned together where decoding is matched.
+        batch_sizes: Pictures that are captioned together where decoding is matched.
         max_new_tokens: Most tokens of a caption where decoding is matched.
     """
 
     def __init__(
-        self, model: str, pictures: Sequence[str], batch_size: int, max_new_tokens: int
+        self, model: str, pictures: Sequence[str], batch_sizes: Sequence[int], max_new_tokens: int
     ) -> None:
         self.pictures, self.max_new_tokens = list(pictures), max_new_tokens
         make = partial(ImageCaptioningMapper, model, keep_original_sample=False, memory="1GB")
-        self.mappers = {
-            "defaults": make(),
-            "matched": make(batch_size=batch_size, gpu_batch_size=batch_size),
+        self.mappers = {None: make()} | {
+            size: make(batch_size=size, gpu_batch_size=size) for size in batch_sizes
         }
         for mapper in self.mappers.values():
-            mapper.model_key = self.mappers["defaults"].model_key  # one copy in memory
+            mapper.model_key = self.mappers[None].model_key  # one copy in memory
 
-    def run(self, decoding: str, seed: int) -> dict[str, Any]:
-        """Caption all pictures once, as the mapper's own `run` maps them over a dataset."""
-        mapper = self.mappers[decoding]
+    def run(self, batch_size: int | None, seed: int) -> dict[str, Any]:
+        """Caption all pictures once, as the mapper's own `run` maps them over a dataset.
+
+        Args:
+            batch_size: With it, decoding is that of ours; without it, the mapper's defaults.
+            seed: For what is drawn.
+        """
+        mapper = self.mappers[batch_size]
         model, _ = get_model(mapper.model_key, None, mapper.use_cuda())
         forced = {"do_sample": False, "max_new_tokens": self.max_new_tokens}
         generate = type(model).generate
-        if decoding == "matched":  # the mapper fixes sampling and 128 tokens
+        if batch_size is not None:  # the mapper fixes sampling and 128 tokens
             model.generate = lambda **given: generate(model, **(given | forced))
         torch.manual_seed(seed)
         started, worked = time.perf_counter(), time.process_time()

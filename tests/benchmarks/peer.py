@@ -4,10 +4,10 @@ Data-Juicer runs in an environment of its own, which the script builds once, and
 skips. Both load one folder, a BLIP-2 of random weights that transformers 4.57 saves, as the mapper
 asks for. They take turns on one core, one thread each: with the defaults of either (the mapper's
 are sampling, 128 tokens at most, eight pictures at a time; ours are five beams, 30 tokens), and
-with matched decoding (greedy, one limit of tokens, one size of batches), where the captions are
-compared as well. Reading the PNG files is part of it, loading the model is not.
+with matched decoding (greedy, one limit of tokens, batches of the mapper's size and of ours), where
+the captions are compared as well. Reading the PNG files is part of it, loading the model is not.
 
-Example: python tests/benchmarks/peer.py --environment runs/benchmarks/data-juicer --pictures 32
+Example: python tests/benchmarks/peer.py --environment runs/benchmarks/data-juicer --rounds 5
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ifas_model import plugins
 from scf_pipeline import captioners
 from scf_pipeline.captioners import Captioner
 from scf_pipeline.captioners._instructions import Decoding, Instructions, write_instructions
+from scf_pipeline.stages.caption import CaptionConfig
 
 RECIPE = (
     ("torch==2.13.0",),
@@ -43,6 +44,8 @@ RECIPE = (
     ),
 )
 """What is installed, step by step: the build of torch that this project pins comes first."""
+
+OUR_BATCH = CaptionConfig().batch_size
 
 END_LOGIT, SPREAD = 29.0, 20.0
 """With these, captions have lengths such as captions have, sampled ones too; see
@@ -73,12 +76,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="folder of Data-Juicer's environment; built where there is none (2.2 GB)",
     )
     for name, default, told in (
-        ("pictures", 32, "faces of 224 px"),
-        ("batch-size", 32, "pictures at a time, where decoding is matched"),
+        ("pictures", 64, "faces of 224 px"),
         ("max-new-tokens", 30, "limit of tokens, where decoding is matched"),
         ("rounds", 5, "turns of each contender"),
     ):
         parser.add_argument(f"--{name}", type=int, default=default, help=told)
+    parser.add_argument(
+        "--batch-sizes",
+        nargs="+",
+        type=int,
+        default=[8, OUR_BATCH],
+        help="pictures at a time, where decoding is matched",
+    )
     parser.add_argument("--place", type=Path, help="folder for files; else that of the system")
     return parser.parse_args(arguments)
 
@@ -137,31 +146,43 @@ def measure(place: Path, peer: Peer, options: argparse.Namespace) -> dict[str, A
     """Return rates, ratios, lengths and how many captions agree."""
     files = write_pictures(place / "pictures", options.pictures)
     model = place / "model"
-    size = peer("build", folder=str(model), end_logit=END_LOGIT, spread=SPREAD)
+    built = peer("build", folder=str(model), end_logit=END_LOGIT, spread=SPREAD)
     peer(
         "load",
         model=str(model),
         pictures=[str(file) for file in files],
-        batch_size=options.batch_size,
+        batch_sizes=options.batch_sizes,
         max_new_tokens=options.max_new_tokens,
     )
     greedy = Decoding(num_beams=1, min_new_tokens=0, max_new_tokens=options.max_new_tokens)
-    contenders: dict[str, Callable[[int], dict[str, Any]]] = {
-        "ours, defaults": ours(place, model, Decoding(), files, options.batch_size),
-        "ours, matched": ours(place, model, greedy, files, options.batch_size),
-        "Data-Juicer, defaults": lambda seed: peer("run", decoding="defaults", seed=seed),
-        "Data-Juicer, matched": lambda seed: peer("run", decoding="matched", seed=seed),
+    contenders: dict[str, Callable[..., dict[str, Any]]] = {
+        "ours, defaults": ours(place / "ours", model, Decoding(), files, OUR_BATCH),
+        "Data-Juicer, defaults": partial(peer, "run", batch_size=None),
     }
-    answers = {name: [run(0)] for name, run in contenders.items()}  # unheeded but for its captions
+    for size in options.batch_sizes:
+        contenders |= {
+            f"ours, matched, {size} at a time": ours(place / str(size), model, greedy, files, size),
+            f"Data-Juicer, matched, {size} at a time": partial(peer, "run", batch_size=size),
+        }
+    # of the first answers, nothing is heeded but the captions
+    answers = {name: [run(seed=0)] for name, run in contenders.items()}
     for number in range(1, options.rounds + 1):
         for name in list(contenders)[:: 1 if number % 2 else -1]:
-            answers[name].append(contenders[name](number))
+            answers[name].append(contenders[name](seed=number))
     seconds = {name: [a["seconds"] for a in told[1:]] for name, told in answers.items()}
     cpu = {name: [a["cpu_seconds"] for a in told[1:]] for name, told in answers.items()}
     said = {name: told[0]["captions"] for name, told in answers.items()}
-    agree = zip(said["ours, matched"], said["Data-Juicer, matched"], strict=True)
+    agree = [
+        one == other
+        for size in options.batch_sizes
+        for one, other in zip(
+            said[f"ours, matched, {size} at a time"],
+            said[f"Data-Juicer, matched, {size} at a time"],
+            strict=True,
+        )
+    ]
     return {
-        "parameters": size["parameters"],
+        "parameters": built["parameters"],
         "pictures_a_second": {
             name: spread([len(files) / s for s in took]) for name, took in seconds.items()
         },
@@ -171,7 +192,7 @@ def measure(place: Path, peer: Peer, options: argparse.Namespace) -> dict[str, A
             )
             for name, told in answers.items()
         },
-        "equal_captions": statistics.mean(one == other for one, other in agree),
+        "equal_captions": statistics.mean(agree),
         "ratios": compare(seconds),
         "ratios_of_the_processors_time": compare(cpu),  # which other work hardly touches
     }
@@ -179,13 +200,11 @@ def measure(place: Path, peer: Peer, options: argparse.Namespace) -> dict[str, A
 
 def compare(seconds: dict[str, list[float]]) -> dict[str, Any]:
     """Return how many times Data-Juicer's rate ours is, round by round."""
-    pairs = (("defaults", "defaults"), ("matched", "defaults"), ("matched", "matched"))
-    return {
-        f"ours, {mine} : Data-Juicer, {theirs}": spread(
-            ratios(seconds[f"Data-Juicer, {theirs}"], seconds[f"ours, {mine}"])
-        )
-        for mine, theirs in pairs
-    }
+    found = {}
+    for mine in (name for name in seconds if name.startswith("ours")):
+        theirs = mine.replace("ours", "Data-Juicer")
+        found[mine.removeprefix("ours, ")] = spread(ratios(seconds[theirs], seconds[mine]))
+    return found
 
 
 def write_pictures(folder: Path, count: int, *, side: int = 224) -> list[Path]:
@@ -202,10 +221,9 @@ def write_pictures(folder: Path, count: int, *, side: int = 224) -> list[Path]:
 
 
 def ours(
-    place: Path, checkpoint: Path, decoding: Decoding, files: Sequence[Path], batch_size: int
-) -> Callable[[int], dict[str, Any]]:
+    folder: Path, checkpoint: Path, decoding: Decoding, files: Sequence[Path], batch_size: int
+) -> Callable[..., dict[str, Any]]:
     """Load the checkpoint with another decoding, and return what captions the pictures once."""
-    folder = place / f"{decoding.num_beams}-beams"
     folder.mkdir()
     for file in checkpoint.iterdir():
         os.link(file, folder / file.name)
@@ -238,9 +256,9 @@ def rows(found: dict[str, Any]) -> list[tuple[str, Any]]:
         ("parameters of the model", found["parameters"]),
         *((f"{name}, pictures/s", rate) for name, rate in found["pictures_a_second"].items()),
         *((f"{name}, words a caption", words) for name, words in found["words_a_caption"].items()),
-        *((f"rate of {name}", ratio) for name, ratio in found["ratios"].items()),
+        *((f"{name}: ours over Data-Juicer", ratio) for name, ratio in found["ratios"].items()),
         *(
-            (f"processor, {name}", ratio)
+            (f"{name}: the same of the processor", ratio)
             for name, ratio in found["ratios_of_the_processors_time"].items()
         ),
         ("equal captions where matched, share", found["equal_captions"]),
