@@ -50,9 +50,9 @@ class Resources:
     """GPUs, a fraction where workers share one."""
 
     is_cheap: bool = False
-    """Whether a part costs little more than to read and write it: then the engine of this process
-    reads the next part and writes the one before while it works on one, and a run that is killed
-    may have worked on two parts in vain."""
+    """Whether a part costs little more than to read and write it, and its kernel may run in several
+    threads at once: then the engine of this process works on a part with each of its cores, and a
+    run that is killed may have worked on so many parts in vain."""
 
 
 class Engine(Protocol):

@@ -1,22 +1,18 @@
-"""The engine of this process: one part after the other, in order."""
+"""The engine of this process: one part after the other, or, of cheap ones, one on each core."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
-
-import pyarrow as pa
 
 from scf_pipeline.engine import IsStored, Kernel, Part, Resources, Write, limit_threads, work
 
 T = TypeVar("T")
 
-AHEAD = 2
-"""Parts that are read ahead, and that wait to be written, while one is worked on; with one of each,
-a thread that is done early finds nothing to do."""
+MOST_THREADS = 8
+"""Parts that are worked on at a time, at most; it bounds the memory that they take."""
 
 
 class LocalEngine:
@@ -36,7 +32,7 @@ class LocalEngine:
         limit_threads(resources.cpus)
         kernel = make_kernel()
         if resources.is_cheap:
-            yield from _overlap(kernel, parts, write, is_stored)
+            yield from _side_by_side(kernel, parts, write, is_stored)
             return
         for part in parts:
             work(kernel, part, write, is_stored)
@@ -48,61 +44,27 @@ class LocalEngine:
         return function(**arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class _Coming:
-    """A part whose rows another thread reads."""
-
-    number: int
-    rows: Future[pa.Table]
-
-    def read(self) -> pa.Table:
-        return self.rows.result()
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A part that was worked on."""
-
-    number: int
-    rows: pa.Table
-
-    def read(self) -> pa.Table:
-        return self.rows
-
-
-def _overlap(
+def _side_by_side(
     kernel: Kernel, parts: Sequence[Part], write: Write, is_stored: IsStored | None
 ) -> Iterator[int]:
-    """Yield part numbers in order; while one is worked on, others are read and written."""
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        reading = deque(reader.submit(part.read) for part in parts[:AHEAD])
-        writing: deque[Future[int]] = deque()
-        for number, part in enumerate(parts, start=AHEAD):
-            coming = _Coming(part.number, reading.popleft())
-            reading.extend(reader.submit(later.read) for later in parts[number : number + 1])
-            made: dict[int, pa.Table] = {}
-            work(kernel, coming, made.__setitem__, is_stored)
-            before = writing[-1] if writing else None
-            writing.append(writer.submit(_put, part.number, made, write, before))
-            if len(writing) > AHEAD:
-                yield writing.popleft().result()
-        while writing:
-            yield writing.popleft().result()
+    """Yield part numbers in order; threads read, work on and write a part each.
 
-
-def _put(
-    number: int, made: Mapping[int, pa.Table], write: Write, before: Future[int] | None
-) -> int:
-    """Write a part, unless there was nothing to do, and return its number.
-
-    Where the part before could not be written, neither is this one.
+    There is one more than cores, for one of them waits for the disk now and then.
     """
-    if before is not None:
-        before.result()
-    if number in made:
-        work(_same, _Made(number, made[number]), write)
-    return number
+
+    def finish(part: Part) -> int:
+        work(kernel, part, write, is_stored)
+        return part.number
+
+    with ThreadPoolExecutor(min(_cores() + 1, MOST_THREADS)) as pool:
+        working = [pool.submit(finish, part) for part in parts]
+        try:
+            for one in working:
+                yield one.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _same(rows: pa.Table) -> pa.Table:
-    return rows
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
