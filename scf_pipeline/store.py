@@ -96,7 +96,9 @@ class FilePart:
             file = pq.ParquetFile(pa.BufferReader(raw), pre_buffer=False)
             if self.schema is not None:
                 check_columns(file.schema_arrow, self.schema, columns, where=where)
-            table = file.read(columns=None if columns is None else list(columns))
+            # parts are read side by side where speed matters, so columns need not be
+            names = None if columns is None else list(columns)
+            table = file.read(columns=names, use_threads=False)
             if table.num_rows != (told := file.metadata.num_rows):
                 raise pa.ArrowInvalid(f"it tells of {told} rows and holds {table.num_rows}")
         except (pa.ArrowException, OSError, MemoryError) as error:
