@@ -4,6 +4,8 @@ import pickle
 import re
 import string
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -206,6 +208,15 @@ def test_columns_may_be_empty_chunked_or_sliced() -> None:
         assert own.to_pylist() == [["mask"], ["paper"], [], ["paper"]]
     own, _ = DEFAULT.match_columns(texts[1:3], species[1:3], pa.nulls(2))
     assert own.to_pylist() == [["paper"], []]
+
+
+def test_threads_may_search_columns_at_once() -> None:
+    dictionary = KeywordDictionary.load(FOLDER / "spoof_aware.yaml")
+    rows = [(caption, species, None) for caption, species, _ in CASES if caption.isprintable()]
+    shares = [rows[start:] + rows[:start] for start in range(0, len(rows), len(rows) // 16)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(partial(match_rows, dictionary), shares))
+    assert found == [match_rows(DEFAULT, share) for share in shares]
 
 
 def test_a_dictionary_can_be_sent_to_a_worker() -> None:

@@ -165,3 +165,29 @@ class _Substrings(columns.SubstringSearch):
 def test_a_substring_caption_is_reduced_to_its_keywords() -> None:
     reducer = SubstringReducer(_Substrings(["ab", "bc"]))
     assert reducer(pa.array(["xabx", "abcd", "x"]), Texts()).to_pylist() == ["ab\n", "ab\nbc", "\n"]
+
+
+@pytest.mark.parametrize("kept", [0, 3, 1_000])
+def test_what_earlier_columns_taught_changes_nothing(search, monkeypatch, kept) -> None:
+    monkeypatch.setattr(columns, "KEYS_KEPT", kept)
+    remembering = ColumnSearch(search, Reducer(search))
+    for start in range(6):
+        some = [*HARD, *RUNS, "é b", "x é a b c"][start::3]
+        result = remembering(pa.array(some))
+        assert [list(result.hits[code]) for code in result.codes] == [search(one) for one in some]
+
+
+def test_what_is_remembered_is_bounded_from_one_column_to_the_next(search, monkeypatch) -> None:
+    monkeypatch.setattr(columns, "KEYS_KEPT", 5)
+    remembering = ColumnSearch(search, Reducer(search))
+    for number in range(10):
+        remembering(pa.array([f"é {number} {other}" for other in range(4)]))
+        assert len(remembering._seen) <= 5 + 4
+
+
+@pytest.mark.parametrize("captions", [["b x"], ["b x", None], [None], ["", "b"], []])
+def test_a_block_of_ascii_is_told_from_its_bytes(captions) -> None:
+    block = pa.array(["é", *captions, "é"], pa.string())
+    assert columns._is_ascii(block.slice(1, len(captions)))
+    assert not columns._is_ascii(block)
+    assert not columns._is_ascii(block.slice(len(captions)))
