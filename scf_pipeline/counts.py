@@ -163,9 +163,7 @@ def _count_file(file: UPath) -> Counter[tuple[str, str | None]]:
         with reach.stream(file) as stream:
             parquet = pq.ParquetFile(stream)
             names = [name for name in _COUNTED if name in parquet.schema_arrow.names]
-            # as they are stored, not as a text for each row
-            coded = pq.ParquetFile(stream, metadata=parquet.metadata, read_dictionary=names)
-            table: pa.Table = coded.read(columns=names)
+            table: pa.Table = parquet.read(columns=names)
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(
             f"A part must be a readable Parquet file, but is not: {str(error).rstrip('.')}.",
