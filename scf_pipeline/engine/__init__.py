@@ -51,8 +51,8 @@ class Resources:
 
     is_cheap: bool = False
     """Whether a part costs little more than to read and write it, and its kernel may run in several
-    threads at once: then the engine of this process works on a part with each of its cores, and a
-    run that is killed may have worked on so many parts in vain."""
+    threads at once: then the engine of this process works on several parts at a time, and a run
+    that is killed may have worked on all of these in vain."""
 
 
 class Engine(Protocol):
