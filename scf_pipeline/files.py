@@ -15,6 +15,7 @@ A stage of weights or media puts its files beside these, in their own layout.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import uuid
@@ -31,10 +32,14 @@ from upath import UPath
 from scf_pipeline import reach
 from scf_pipeline.errors import ArtifactError
 from scf_pipeline.reach import as_local
+from scf_pipeline.schema import plain
 
 SETTINGS, MANIFEST, DATA, SCRATCH = "settings.json", "manifest.json", "data", "scratch"
 LOCK, REMARKS = "lock.json", "remarks"
 PARTIAL = ".partial"
+
+ARROW_SCHEMA = b"ARROW:schema"
+"""Key of a Parquet file under which Arrow looks for the types of its columns."""
 
 MAX_DICTIONARY_BYTES = 1 << 16
 """Largest dictionary of a Parquet column. Ids, captions and pictures do not repeat: their column
@@ -74,17 +79,25 @@ def part_files(folder: UPath) -> list[UPath]:
 
 
 def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = None) -> None:
-    """Write a Parquet file whole, with page checksums and page index."""
+    """Write a Parquet file whole, with page checksums and page index.
+
+    Columns that are dictionaries in memory are plain in the file: the schema that tells Arrow of
+    its types is not the table's, which Arrow would keep there, but the plain one.
+    """
+    schema = plain(table.schema)
     buffer = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         buffer,
-        row_group_size=row_group_rows,
+        table.schema,
+        store_schema=False,
         compression="zstd",
         dictionary_pagesize_limit=MAX_DICTIONARY_BYTES,
         write_page_checksum=True,
         write_page_index=True,
-    )
+    ) as writer:
+        writer.write_table(table, row_group_rows)
+        stored = {ARROW_SCHEMA: base64.b64encode(schema.serialize())}
+        writer.add_key_value_metadata({**(schema.metadata or {}), **stored})
     write_whole(path, buffer.getvalue().to_pybytes())
 
 

@@ -66,8 +66,8 @@ class FilePart:
     """Hash that the manifest lists."""
 
     schema: pa.Schema | None = None
-    """What the reader wants of its rows, which hold nothing else then; without it they are taken as
-    they are."""
+    """What the reader wants of its rows, which hold nothing else then, `coded` or not; without it
+    they are taken as they are."""
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the live rows: those whose `reject`, if the table has one, is null.
@@ -93,9 +93,12 @@ class FilePart:
         raw, where = read_sealed(self.path, self.sha256), str(self.path)
         try:
             # the hash vouches for every byte, pages need no second look; and the bytes are at hand
-            file = pq.ParquetFile(pa.BufferReader(raw), pre_buffer=False)
+            file = pq.ParquetFile(
+                pa.BufferReader(raw), pre_buffer=False, read_dictionary=self._coded()
+            )
             if self.schema is not None:
-                check_columns(file.schema_arrow, self.schema, columns, where=where)
+                found = file.schema.to_arrow_schema()  # as it is, whatever is read as a dictionary
+                check_columns(found, self.schema, columns, where=where)
             # parts are read side by side where speed matters, so columns need not be
             names = None if columns is None else list(columns)
             table = file.read(columns=names, use_threads=False)
@@ -112,6 +115,10 @@ class FilePart:
         check_rows(table, self.schema, where=where)
         wanted = [field for field in self.schema if field.name in table.column_names]
         return conform(table, pa.schema(wanted), where=where)
+
+    def _coded(self) -> list[str]:
+        fields = self.schema or ()
+        return [field.name for field in fields if pa.types.is_dictionary(field.type)]
 
 
 class Artifact:

@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from upath import UPath
 
@@ -162,16 +161,16 @@ class KeywordDictionary:
         self, species: Column, fine_types: Column
     ) -> tuple[NDArray[np.int64], list[set[PaiSpecies]]]:
         """Return a code for each row, and the accepted species for each code."""
-        kinds, fines = _encode(species), _encode(fine_types)
-        accepted = [
-            self.accepted(kind, fine)
-            for kind in kinds.dictionary.to_pylist()
-            for fine in fines.dictionary.to_pylist()
-        ]
-        codes: NDArray[np.int64] = kinds.indices.to_numpy().astype(np.int64)
-        return codes * len(fines.dictionary) + fines.indices.to_numpy(), accepted
+        (kinds, of_kind), (fines, of_fine) = _encode(species), _encode(fine_types)
+        accepted = [self.accepted(kind, fine) for kind in kinds for fine in fines]
+        return of_kind * len(fines) + of_fine, accepted
 
 
-def _encode(column: Column) -> pa.DictionaryArray:
+def _encode(column: Column) -> tuple[list[str | None], NDArray[np.int64]]:
+    """Return the values that may occur, null among them, and the number of each row's."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return pc.dictionary_encode(whole.cast(pa.string()), null_encoding="encode")
+    if not pa.types.is_dictionary(whole.type):
+        whole = whole.cast(pa.string()).dictionary_encode()
+    values = [*whole.dictionary.to_pylist(), None]
+    codes = whole.indices.fill_null(len(values) - 1)
+    return values, codes.to_numpy().astype(np.int64)

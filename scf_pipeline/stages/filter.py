@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 from pydantic.dataclasses import dataclass
 from upath import UPath
 
+from ifas_model import rows
 from ifas_model.strict import STRICT
 from ifas_model.vocabulary import Label
 from scf_pipeline import progress
 from scf_pipeline.engine import Engine, Kernel, Resources
 from scf_pipeline.keywords import KeywordDictionary
 from scf_pipeline.keywords.file import ConflictPolicy
-from scf_pipeline.schema import CAPTION_SCHEMA, FILTER_SCHEMA, Reject
+from scf_pipeline.schema import CAPTION_SCHEMA, FILTER_SCHEMA, Reject, coded
 from scf_pipeline.settings import settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 
@@ -36,10 +37,10 @@ class FilterConfig:
 def run(config: FilterConfig, *, captions: Artifact, out: UPath, engine: Engine) -> Artifact:
     """Filter the captions of attacks into D_S; bona fide captions are passed over."""
     dictionary = KeywordDictionary.load(config.dictionary)
-    writer = ArtifactWriter(out, FILTER_SCHEMA, settings=settings(config, captions=captions))
+    writer = ArtifactWriter(out, coded(FILTER_SCHEMA), settings=settings(config, captions=captions))
     if (sealed := writer.sealed()) is not None:
         return sealed
-    todo = writer.missing(captions.parts(CAPTION_SCHEMA))
+    todo = writer.missing(captions.parts(coded(CAPTION_SCHEMA)))
     kernel = partial(_make_kernel, dictionary)
     done = engine.map_parts(kernel, todo, writer.write, Resources(is_cheap=True))
     progress.consume(done, total=len(todo), label=config.stage)
@@ -55,17 +56,18 @@ def keep_spoof_aware(captions: pa.Table, dictionary: KeywordDictionary) -> pa.Ta
     """Mark each caption of an attack with its keywords, and reject it if it has none of its own.
 
     Args:
-        captions: Live rows of ``CAPTION_SCHEMA``.
+        captions: Live rows of ``CAPTION_SCHEMA``, `coded` or not.
         dictionary: K of Algorithm 1.
 
     Returns:
-        The rows of attacks in the same order, as ``FILTER_SCHEMA``. None is dropped: a caption
-        without a keyword of its own PAI species has ``reject="no_keyword"``; one that also names
-        another has ``reject="conflict"`` if the dictionary drops such captions.
+        The rows of attacks in the same order, as ``FILTER_SCHEMA``, coded where the captions are.
+        None is dropped: a caption without a keyword of its own PAI species has
+        ``reject="no_keyword"``; one that also names another has ``reject="conflict"`` if the
+        dictionary drops such captions.
 
     Source: I-FAS, Algorithm 1, lines 2 to 9.
     """
-    is_attack = pc.equal(captions["label"], Label.ATTACK.value)
+    is_attack = rows.ask(captions["label"], partial(pc.equal, Label.ATTACK.value))
     attacks = captions if pc.all(is_attack).as_py() else captions.filter(is_attack)
     own, other = dictionary.match_columns(
         attacks["caption"], attacks["pai_species"], attacks["fine_type"]
@@ -81,4 +83,7 @@ def keep_spoof_aware(captions: pa.Table, dictionary: KeywordDictionary) -> pa.Ta
         "other_keywords": other,
     }
     kept = [columns[n] if n in columns else attacks[n] for n in FILTER_SCHEMA.names]
-    return pa.table(kept, schema=FILTER_SCHEMA)
+    fields = [
+        field.with_type(column.type) for field, column in zip(FILTER_SCHEMA, kept, strict=True)
+    ]
+    return pa.table(kept, schema=pa.schema(fields))

@@ -53,6 +53,37 @@ def test_rows_that_keep_every_rule_are_not_spoken_of() -> None:
     assert told(rows.slice(0, 0), one_of(rows.slice(0, 0), "label", ["attack"])) is None
 
 
+def test_a_column_of_dictionaries_is_asked_as_a_plain_one() -> None:
+    words = pa.chunked_array([["attack", None], ["atack"], []], pa.string()).dictionary_encode()
+    rows = table(label=words)
+    assert told(rows, one_of(rows, "label", ["attack"])) == (
+        "`label` must be one of attack, but is 'atack' of 'f2'"
+    )
+    for kept in (rows.slice(0, 2), rows.slice(0, 0), rows.slice(3)):
+        assert told(kept, one_of(kept, "label", ["attack"])) is None
+
+
+@pytest.mark.parametrize(
+    ("ids", "broken"),
+    [
+        (["a", "b", "c"], []),
+        (["c", "a", "b"], []),
+        (["a", "b", "b"], ["b", "b"]),
+        (["b", "a", "b"], ["b", "b"]),
+        (["a", None, "b", "a"], ["a", "a"]),
+        (["a", None, "b", "c"], []),
+        (["a"], []),
+        ([], []),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_ids_are_unique_in_any_order(ids: list[str | None], broken: list[str], cut: int) -> None:
+    rows = pa.table({"face_id": pa.array(ids, pa.string())})
+    rows = pa.concat_tables([rows.slice(0, cut), rows.slice(cut)])
+    assert rows["face_id"].filter(unique(rows, "face_id").broken).to_pylist() == broken
+
+
 def test_a_broken_key_is_named_by_its_row() -> None:
     rows = pa.table({"face_id": ["a", None, "b", "b"]})
     assert told(rows, *given(rows, ["face_id"])) == "`face_id` must be given, but is None in row 1"

@@ -137,6 +137,18 @@ def test_a_table_is_written_whole_with_checksums_and_row_groups(folder: UPath) -
         damaged.read()
 
 
+def test_a_table_of_dictionaries_is_a_plain_one_to_every_reader(folder: UPath) -> None:
+    words = pa.array(["mask", None, "print", "mask"])
+    schema = pa.schema([("word", pa.string())], metadata={"made": "by us"})
+    plain = pa.table([words], schema=schema)
+    coded = pa.table({"word": words.dictionary_encode()}, metadata=schema.metadata)
+    for name, table in {"plain": plain, "coded": coded}.items():
+        write_parquet(folder / name, table)
+    raw = (folder / "coded").read_bytes()
+    assert raw == (folder / "plain").read_bytes()
+    assert pq.read_table(pa.BufferReader(raw)).equals(plain, check_metadata=True)
+
+
 def test_remove_removes_a_folder_and_is_content_without_one(folder: UPath) -> None:
     write_whole(folder / "deep/file", b"x")
     remove(folder)

@@ -22,9 +22,11 @@ from scf_pipeline.schema import (
     Sample,
     check_columns,
     check_rows,
+    coded,
     conform,
     is_below,
     is_held_out,
+    plain,
 )
 
 TABLES = {name: value for name, value in vars(schema).items() if isinstance(value, pa.Schema)}
@@ -210,6 +212,22 @@ def test_other_types_of_text_are_other_types(kind: pa.DataType) -> None:
         check_columns(found, FACE_SCHEMA, None, where="a part")
 
 
+def test_a_file_has_no_dictionaries_where_its_reader_wants_them() -> None:
+    check_columns(FACE_SCHEMA, coded(FACE_SCHEMA), None, where="a part")
+    with pytest.raises(SchemaError, match=r"`\w+` must be string, but is dictionary"):
+        check_columns(coded(FACE_SCHEMA), coded(FACE_SCHEMA), None, where="a part")
+
+
+@pytest.mark.parametrize("schema", TABLES.values(), ids=TABLES)
+def test_a_coded_schema_stands_for_the_plain_one(schema: pa.Schema) -> None:
+    noted = schema.with_metadata({"made": "by us"})
+    assert plain(coded(schema)).equals(schema)
+    assert plain(noted).equals(noted, check_metadata=True)
+    assert coded(schema).field("label").type == pa.dictionary(pa.int32(), pa.string())
+    assert coded(schema).names == schema.names
+
+
+@pytest.mark.parametrize("wanted", [FACE_SCHEMA, coded(FACE_SCHEMA)], ids=["plain", "coded"])
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -224,10 +242,12 @@ def test_other_types_of_text_are_other_types(kind: pa.DataType) -> None:
         ({"image": picture(9, 9)}, "`image` must be 8 px wide, as the others"),
     ],
 )
-def test_a_row_that_no_stage_wrote_is_named(changes: dict[str, Any], problem: str) -> None:
-    check_rows(faces(face(0), face(1)), FACE_SCHEMA, where="a part")
+def test_a_row_that_no_stage_wrote_is_named(
+    changes: dict[str, Any], problem: str, wanted: pa.Schema
+) -> None:
+    check_rows(faces(face(0), face(1)).cast(wanted), wanted, where="a part")
     with pytest.raises(SchemaError) as caught:
-        check_rows(faces(face(0), face(1, **changes)), FACE_SCHEMA, where="a part")
+        check_rows(faces(face(0), face(1, **changes)).cast(wanted), wanted, where="a part")
     assert problem in caught.value.what
     assert caught.value.where == "a part"
 

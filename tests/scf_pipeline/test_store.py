@@ -28,6 +28,7 @@ from scf_pipeline import files, lock, store
 from scf_pipeline.counts import Counts, Tally
 from scf_pipeline.errors import ArtifactError, SchemaError
 from scf_pipeline.files import LOCK, MANIFEST, remove, write_parquet
+from scf_pipeline.schema import coded
 from scf_pipeline.settings import Settings, settings
 from scf_pipeline.store import Artifact, ArtifactWriter
 from scf_pipeline.verify import verify
@@ -968,6 +969,19 @@ def test_columns_are_checked_before_rows_are_read(tmp_path: Path) -> None:
     assert drifted.parts(SCHEMA)[0].read(["face_id"]).column_names == ["face_id"]
     with pytest.raises(SchemaError, match="Column `size` must be int32, but is absent"):
         drifted.parts(SCHEMA)[0].read()
+
+
+def test_columns_are_dictionaries_where_the_reader_wants_them(tmp_path: Path) -> None:
+    seal(tmp_path)
+    wanted = coded(SCHEMA)
+    found = Artifact.open(tmp_path).read(schema=wanted)
+    assert found.schema.equals(wanted)
+    assert found.cast(SCHEMA).equals(Artifact.open(tmp_path).read(schema=SCHEMA))
+    only = Artifact.open(tmp_path).parts(wanted)[0].read(["size"])
+    assert only.column_names == ["size"]
+    drifted = reseal(tmp_path, with_rows(lambda table: table.cast(coded(table.schema))))
+    with pytest.raises(SchemaError, match="Column `dataset` must be string, but is dictionary"):
+        drifted.parts(wanted)[0].read()
 
 
 def test_parts_that_drifted_apart_are_read_as_the_schema_says(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from scf_pipeline.engine.local import LocalEngine
 from scf_pipeline.errors import ArtifactError, ConfigError
 from scf_pipeline.keywords import KeywordDictionary
-from scf_pipeline.schema import CAPTION_SCHEMA, FILTER_SCHEMA, Reject
+from scf_pipeline.schema import CAPTION_SCHEMA, FILTER_SCHEMA, Reject, coded
 from scf_pipeline.settings import Settings
 from scf_pipeline.stages.filter import FilterConfig, keep_spoof_aware, run
 from scf_pipeline.store import Artifact, ArtifactWriter
@@ -104,6 +104,14 @@ def test_all_other_columns_pass_unchanged() -> None:
         if name != "reject":
             assert result[name].to_pylist() == table(rows)[name].to_pylist()
     assert result.schema == FILTER_SCHEMA
+
+
+def test_coded_captions_are_filtered_as_plain_ones() -> None:
+    dictionary = KeywordDictionary.load(DEFAULT)
+    captions = table([*ROWS, caption(7, "print", "a man on paper") | {"fine_type": None}])
+    result = keep_spoof_aware(captions.cast(coded(CAPTION_SCHEMA)), dictionary)
+    assert result.schema == coded(FILTER_SCHEMA)
+    assert result.cast(FILTER_SCHEMA).equals(keep_spoof_aware(captions, dictionary))
 
 
 def test_conflicts_are_dropped_where_the_dictionary_says_so(tmp_path) -> None:
