@@ -77,7 +77,7 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
 
 def publish(found: Mapping[str, Any], rows: Iterable[tuple[str, Any]]) -> None:
     """Print everything as JSON to stdout, and rows for people to stderr."""
-    json.dump(found, sys.stdout, indent=2)
+    json.dump(found, sys.stdout, indent=2, default=str)  # options hold paths
     sys.stdout.write("\n")
     sys.stderr.writelines(f"{name:<52}{_text(value):>24}\n" for name, value in rows)
 
