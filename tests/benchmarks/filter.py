@@ -34,7 +34,7 @@ from upath import UPath
 
 from scf_pipeline.engine import Kernel, Resources, choose
 from scf_pipeline.keywords import KeywordDictionary, default_dictionary
-from scf_pipeline.schema import FILTER_SCHEMA
+from scf_pipeline.schema import CAPTION_SCHEMA, FILTER_SCHEMA, coded
 from scf_pipeline.settings import Settings
 from scf_pipeline.stages import filter as stage
 from scf_pipeline.store import Artifact, ArtifactWriter
@@ -118,8 +118,8 @@ def measure_files(
 
     def copy() -> None:
         settings = Settings("copy", 1, {}, {"captions": distinct.name})
-        writer = ArtifactWriter(new("copied"), FILTER_SCHEMA, settings=settings)
-        todo = writer.missing(distinct.parts())
+        writer = ArtifactWriter(new("copied"), coded(FILTER_SCHEMA), settings=settings)
+        todo = writer.missing(distinct.parts(coded(CAPTION_SCHEMA)))
         for _ in engine.map_parts(make_copy, todo, writer.write, Resources(is_cheap=True)):
             pass
         writer.seal()
@@ -153,7 +153,7 @@ def copy_rows(captions: pa.Table) -> pa.Table:
     nothing = pa.repeat(pa.scalar([], pa.list_(pa.string())), len(captions))
     for name in ("keywords", "other_keywords"):
         captions = captions.append_column(name, nothing)
-    return captions.cast(FILTER_SCHEMA)
+    return captions.cast(coded(FILTER_SCHEMA))
 
 
 def pattern() -> str:
