@@ -147,6 +147,11 @@ def test_a_table_of_dictionaries_is_a_plain_one_to_every_reader(folder: UPath) -
     raw = (folder / "coded").read_bytes()
     assert raw == (folder / "plain").read_bytes()
     assert pq.read_table(pa.BufferReader(raw)).equals(plain, check_metadata=True)
+    both = pa.concat_tables([coded, pa.table({"word": pa.array(["wig"]).dictionary_encode()})])
+    write_parquet(folder / "both", both)
+    found = pq.read_table(pa.BufferReader((folder / "both").read_bytes()))
+    assert found.schema.field("word").type == pa.string()
+    assert found["word"].to_pylist() == ["mask", None, "print", "mask", "wig"]
 
 
 def test_remove_removes_a_folder_and_is_content_without_one(folder: UPath) -> None:
