@@ -182,6 +182,12 @@ def plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields, schema.metadata)
 
 
+def dictionaries(schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    """Return which of some columns are dictionaries in a schema."""
+    fields = (field for field in schema if field.name in names)
+    return [field.name for field in fields if pa.types.is_dictionary(field.type)]
+
+
 REJECT = "reject"
 """Column of the reason why a row goes no further."""
 

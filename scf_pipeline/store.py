@@ -46,7 +46,7 @@ from scf_pipeline.files import (
 )
 from scf_pipeline.manifest import check, to_json, with_seal
 from scf_pipeline.reach import as_local
-from scf_pipeline.schema import REJECT, check_columns, check_rows, conform
+from scf_pipeline.schema import REJECT, check_columns, check_rows, conform, dictionaries
 from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
 P = TypeVar("P", bound=Part)
@@ -93,12 +93,15 @@ class FilePart:
         raw, where = read_sealed(self.path, self.sha256), str(self.path)
         try:
             # the hash vouches for every byte, pages need no second look; and the bytes are at hand
-            file = pq.ParquetFile(
-                pa.BufferReader(raw), pre_buffer=False, read_dictionary=self._coded()
-            )
+            file = pq.ParquetFile(pa.BufferReader(raw), pre_buffer=False)
             if self.schema is not None:
-                found = file.schema.to_arrow_schema()  # as it is, whatever is read as a dictionary
-                check_columns(found, self.schema, columns, where=where)
+                check_columns(file.schema_arrow, self.schema, columns, where=where)
+                file = pq.ParquetFile(
+                    pa.BufferReader(raw),
+                    metadata=file.metadata,
+                    pre_buffer=False,
+                    read_dictionary=dictionaries(self.schema, file.schema_arrow.names),
+                )
             # parts are read side by side where speed matters, so columns need not be
             names = None if columns is None else list(columns)
             table = file.read(columns=names, use_threads=False)
@@ -115,10 +118,6 @@ class FilePart:
         check_rows(table, self.schema, where=where)
         wanted = [field for field in self.schema if field.name in table.column_names]
         return conform(table, pa.schema(wanted), where=where)
-
-    def _coded(self) -> list[str]:
-        fields = self.schema or ()
-        return [field.name for field in fields if pa.types.is_dictionary(field.type)]
 
 
 class Artifact:

@@ -979,6 +979,15 @@ def test_columns_are_dictionaries_where_the_reader_wants_them(tmp_path: Path) ->
     assert found.cast(SCHEMA).equals(Artifact.open(tmp_path).read(schema=SCHEMA))
     only = Artifact.open(tmp_path).parts(wanted)[0].read(["size"])
     assert only.column_names == ["size"]
+    less = reseal(tmp_path, with_rows(lambda table: table.drop_columns("dataset")))
+    assert less.parts(wanted)[0].read(["size"]).num_rows == 2
+    with pytest.raises(SchemaError, match="Column `dataset` must be string, but is absent"):
+        less.parts(wanted)[0].read()
+
+
+def test_a_file_has_no_dictionaries_that_its_reader_did_not_ask_for(tmp_path: Path) -> None:
+    seal(tmp_path)
+    wanted = coded(SCHEMA)
     drifted = reseal(tmp_path, with_rows(lambda table: table.cast(coded(table.schema))))
     with pytest.raises(SchemaError, match="Column `dataset` must be string, but is dictionary"):
         drifted.parts(wanted)[0].read()
