@@ -98,10 +98,10 @@ def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = 
         writer.write_table(table, row_group_rows)
         stored = {ARROW_SCHEMA: base64.b64encode(schema.serialize())}
         writer.add_key_value_metadata({**(schema.metadata or {}), **stored})
-    write_whole(path, buffer.getvalue().to_pybytes())
+    write_whole(path, memoryview(buffer.getvalue()))
 
 
-def write_whole(path: UPath, data: bytes) -> None:
+def write_whole(path: UPath, data: bytes | memoryview) -> None:
     """Write a file so that a reader sees all of it or nothing.
 
     On a local disk: beside, synced, renamed, the folder synced. Elsewhere: one put, which object
@@ -112,7 +112,7 @@ def write_whole(path: UPath, data: bytes) -> None:
     """
     path = as_local(path)
     if not isinstance(path, Path):
-        reach.put(path, data)
+        reach.put(path, bytes(data))
         return
     with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def _refusals(path: UPath) -> Iterator[None]:
         ) from error
 
 
-def _write_beside(path: Path, data: bytes) -> None:
+def _write_beside(path: Path, data: bytes | memoryview) -> None:
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
     with partial.open("wb") as file:
         file.write(data)
