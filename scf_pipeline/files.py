@@ -81,8 +81,8 @@ def part_files(folder: UPath) -> list[UPath]:
 def write_parquet(path: UPath, table: pa.Table, *, row_group_rows: int | None = None) -> None:
     """Write a Parquet file whole, with page checksums and page index.
 
-    Columns that are dictionaries in memory are plain in the file: the schema that tells Arrow of
-    its types is not the table's, which Arrow would keep there, but the plain one.
+    Columns that are dictionaries in memory are plain in the file. Arrow would store the table's
+    schema, and make dictionaries of them again for every reader; so the plain one is stored.
     """
     schema = plain(table.schema)
     buffer = pa.BufferOutputStream()

@@ -182,8 +182,8 @@ def plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields, schema.metadata)
 
 
-def dictionaries(schema: pa.Schema, names: Sequence[str]) -> list[str]:
-    """Return which of some columns are dictionaries in a schema."""
+def coded_columns(schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    """Return which of some columns are dictionaries in a schema; see `coded`."""
     fields = (field for field in schema if field.name in names)
     return [field.name for field in fields if pa.types.is_dictionary(field.type)]
 

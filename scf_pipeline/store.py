@@ -46,7 +46,7 @@ from scf_pipeline.files import (
 )
 from scf_pipeline.manifest import check, to_json, with_seal
 from scf_pipeline.reach import as_local
-from scf_pipeline.schema import REJECT, check_columns, check_rows, conform, dictionaries
+from scf_pipeline.schema import REJECT, check_columns, check_rows, coded_columns, conform
 from scf_pipeline.settings import DAMAGE, Settings, read_settings
 
 P = TypeVar("P", bound=Part)
@@ -100,7 +100,7 @@ class FilePart:
                     pa.BufferReader(raw),
                     metadata=file.metadata,
                     pre_buffer=False,
-                    read_dictionary=dictionaries(self.schema, file.schema_arrow.names),
+                    read_dictionary=coded_columns(self.schema, file.schema_arrow.names),
                 )
             # parts are read side by side where speed matters, so columns need not be
             names = None if columns is None else list(columns)

@@ -121,8 +121,7 @@ class KeywordDictionary:
         """
         found = self._search_column(captions)
         kinds, accepted = self._accepted_in(species, fine_types)
-        kinds += found.codes * len(accepted)
-        pairs = pa.array(kinds).dictionary_encode()
+        pairs = pa.array(found.codes * len(accepted) + kinds).dictionary_encode()
         own, other = [], []
         for pair in pairs.dictionary.to_pylist():
             hits = [self.keywords[index] for index in found.hits[pair // len(accepted)]]
