@@ -39,7 +39,7 @@ def write(folder: Path, *parts: list[tuple[str, str | None]]) -> list[UPath]:
             }
         )
         files.append(UPath(folder / f"{number}.parquet"))
-        pq.write_table(table, files[-1])
+        pq.write_table(table, files[-1], row_group_size=3)  # groups of other words, as in shards
     return files
 
 
@@ -150,6 +150,14 @@ def test_a_table_that_names_neither_dataset_nor_reason_is_counted(tmp_path: Path
     assert found.to_dict()["datasets"] == {
         "": {"in": None, "live": 2, "passed_over": 0, "rejected": {}}
     }
+
+
+def test_a_part_whose_datasets_are_no_words_is_named(tmp_path: Path) -> None:
+    file = UPath(tmp_path / "0.parquet")
+    pq.write_table(pa.table({"dataset": [["a"]], "reject": ["missing"]}), file)
+    with pytest.raises(ArtifactError, match="must be a readable Parquet file") as caught:
+        count_rows([file], rows_in=None, inputs=None)
+    assert caught.value.where == str(file)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no table at all"])

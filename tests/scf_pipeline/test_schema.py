@@ -279,6 +279,21 @@ def test_a_live_caption_is_of_words_and_as_probable_as_a_number(
     check_rows(table, CAPTION_SCHEMA, where="a part")
 
 
+@given(st.lists(st.text(" \t\n\r\f.-,/a", max_size=3), min_size=1, max_size=4))
+def test_blank_captions_are_told_from_others(captions: list[str]) -> None:
+    rows = [
+        {"face_id": str(number), "caption": caption, "reject": None}
+        for number, caption in enumerate(captions)
+    ]
+    columns = [CAPTION_SCHEMA.field(name) for name in rows[0]]
+    table = pa.Table.from_pylist(rows, schema=pa.schema(columns))
+    if all(caption.strip(" \t\n\r\f.") for caption in captions):
+        check_rows(table, CAPTION_SCHEMA, where="a part")
+    else:
+        with pytest.raises(SchemaError, match="`caption` must be of words"):
+            check_rows(table, CAPTION_SCHEMA, where="a part")
+
+
 def test_some_columns_are_asked_what_they_alone_can_tell() -> None:
     table = faces(face(0), face(1, pai_species=None))
     check_rows(table.select(["sample_id", "pai_species"]), FACE_SCHEMA, where="a part")
