@@ -31,6 +31,10 @@ FEWEST_BLOCKS = 8
 """Blocks for each score that is asked for, from which that pays."""
 
 
+CACHED_SCORES = 1 << 19
+"""Scores of tokens that a core of a CPU keeps at hand, at four bytes each."""
+
+
 class Sampler(Protocol):
     """Turns the best token of a row into a drawn one."""
 
@@ -224,20 +228,55 @@ def _continue(
 ) -> tuple[_Beams, Tensor]:
     """Return the best continuations, best first, and the beam that each continues, (B, C)."""
     width, vocabulary = rules.num_beams, logits.shape[-1]
-    plain = logits.log_softmax(-1).expand(-1, width, -1)  # (B, K, W)
     texts = torch.cat(
         [text.unsqueeze(1).expand(-1, width, -1), running.tokens[:, :, :step]], dim=-1
     )
-    scores = rules.discourage(texts, plain) + running.scores.unsqueeze(-1)
-    rules.forbid(scores, step)
-    # So many that K remain to go on with, should the best tokens of every beam be ends.
-    count = max(2, 1 + len(rules.end_tokens)) * width
-    best, places = _best(scores.flatten(1), count)
+    some = _pictures_at_a_time(logits, width)
+    pieces = (one.split(some) for one in (logits, texts, running.scores))
+    ranked = [_rank(*piece, rules, step) for piece in zip(*pieces, strict=True)]
+    best, places, told = (torch.cat(one) for one in zip(*ranked, strict=True))
     parents = places // vocabulary
     found = running.pick(parents, best)
     found.tokens[:, :, step] = places % vocabulary
-    found.told[:, :, step] = plain.flatten(1).gather(1, places)
+    found.told[:, :, step] = told
     return found, parents
+
+
+def _pictures_at_a_time(logits: Tensor, width: int) -> int:
+    """Return of how many pictures the scores are ranked together: of all, but on a CPU.
+
+    Each of some steps reads all scores. They stay in a core's cache if they are few, and memory
+    for many is asked of the system anew, and cleared by it, every time.
+    """
+    if logits.device.type != "cpu":
+        return len(logits)
+    return max(1, CACHED_SCORES // (width * logits.shape[-1]))
+
+
+def _rank(
+    logits: Tensor, texts: Tensor, scores: Tensor, rules: Rules, step: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the best continuations of some pictures' beams, best first.
+
+    Args:
+        logits: After each beam, or after the prompt that all share, (B, K or 1, W).
+        texts: What each beam has said, the prompt included, (B, K, any).
+        scores: Of the beams, (B, K).
+        rules: What may be written.
+        step: Number of the token.
+
+    Returns:
+        Their scores, their places among all tokens of all beams, and the plain log-probabilities
+        of the tokens, (B, C) each.
+    """
+    width = rules.num_beams
+    plain = logits.log_softmax(-1).expand(-1, width, -1)  # (B, K, W)
+    total = rules.discourage(texts, plain) + scores.unsqueeze(-1)
+    rules.forbid(total, step)
+    # So many that K remain to go on with, should the best tokens of every beam be ends.
+    count = max(2, 1 + len(rules.end_tokens)) * width
+    best, places = _best(total.flatten(1), count)
+    return best, places, plain.flatten(1).gather(1, places)
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LogitsProcessorList
 
+from scf_pipeline.captioners import _decoding
 from scf_pipeline.captioners._blip2 import SeededSampling
 from scf_pipeline.captioners._decoding import Rules, _best, write
 from scf_pipeline.captioners._packing import pack
@@ -143,6 +144,20 @@ def test_beams_find_the_captions_of_generate(speaker, options, ends, num_beams):
         features = speaker.features(count, seed)
         found = speaker.written(features, rules).tokens
         assert torch.equal(found, speaker.generated(features, rules))
+
+
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_beams_do_not_depend_on_how_many_pictures_are_ranked_together(
+    speaker, monkeypatch, pictures
+):
+    rules = speaker.rules(num_beams=3, repetition_penalty=1.3)
+    features = speaker.features(5, 1)
+    together = speaker.written(features, rules)
+    scores = pictures * rules.num_beams * speaker.model.config.text_config.vocab_size
+    monkeypatch.setattr(_decoding, "CACHED_SCORES", scores)
+    apart = speaker.written(features, rules)
+    assert torch.equal(apart.tokens, together.tokens)
+    assert torch.equal(apart.log_probabilities, together.log_probabilities)
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
