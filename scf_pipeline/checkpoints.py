@@ -9,8 +9,8 @@ from pathlib import Path
 
 from upath import UPath
 
-from ifas_model.layout import check_folder, model_type
-from scf_pipeline.captioners._checkpoint import HUB_ID, WANTED, content_revision
+from ifas_model.layout import model_type
+from scf_pipeline import weights
 from scf_pipeline.errors import ModelError
 from scf_pipeline.files import local_folder
 from scf_pipeline.store import Artifact
@@ -48,15 +48,10 @@ def find(text: str, kind: str) -> Checkpoint:
     folder = Path(text).expanduser()
     if folder.is_dir():
         check(folder, kind)
-        return Checkpoint(kind=kind, location=str(folder), revision=content_revision(UPath(folder)))
-    match = HUB_ID.fullmatch(text)
-    if match is None or match["revision"] is None:
-        raise ModelError(
-            "A model must be a checkpoint folder or a hub id with its revision, but is neither.",
-            where=text,
-            fix="Correct the path, or write a hub id as `owner/name@revision`.",
-        )
-    return Checkpoint(kind=kind, location=match["id"], revision=match["revision"])
+        revision = weights.content_revision(UPath(folder))
+        return Checkpoint(kind=kind, location=str(folder), revision=revision)
+    pin = weights.pinned(text, error=ModelError)
+    return Checkpoint(kind=kind, location=pin.hub_id, revision=pin.revision)
 
 
 def check(folder: Path, kind: str) -> None:
@@ -72,35 +67,7 @@ def check(folder: Path, kind: str) -> None:
             where=str(folder),
             fix="Name a complete folder in the Hugging Face layout.",
         )
-    if not any(True for _ in folder.glob("*.safetensors")):
-        raise ModelError(
-            "A checkpoint must hold its weights as safetensors, but has no such file.",
-            where=str(folder),
-            fix="Convert the weights with `save_pretrained`; pickled weights are not read.",
-        )
-    try:
-        check_folder(folder)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"A checkpoint must be weights and settings alone, but is not: {error}",
-            where=str(folder),
-            fix="Name the folder of a plain model, as it was published.",
-        ) from error
-
-
-def in_cache(hub_id: str, revision: str) -> Path | None:
-    """Return the folder of the hub's cache that holds a revision; without a look at the network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                hub_id, revision=revision, allow_patterns=list(WANTED), local_files_only=True
-            )
-        )
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        return None
+    weights.check_weights(UPath(folder), error=ModelError)
 
 
 @contextmanager
@@ -115,33 +82,16 @@ def lend(source: Artifact | Checkpoint) -> Iterator[Path]:
         yield local_folder(source.path)
         return
     folder = Path(source.location)
-    if not folder.is_dir():
+    if folder.is_dir():
+        weights.check_revision(
+            UPath(folder), source.revision, where=source.location, error=ModelError
+        )
+    else:
         folder = _fetch(source)
         check(folder, source.kind)
-    elif (found := content_revision(UPath(folder))) != source.revision:
-        raise ModelError(
-            f"A checkpoint must have the files that its revision {source.revision} names, "
-            f"but they hash to {found}: it was edited or damaged.",
-            where=source.location,
-            fix="Restore the folder.",
-        )
     yield folder
 
 
 def _fetch(source: Checkpoint) -> Path:
-    from huggingface_hub import snapshot_download
-
-    if (cached := in_cache(source.location, source.revision)) is not None:
-        return cached
-    try:
-        return Path(
-            snapshot_download(
-                source.location, revision=source.revision, allow_patterns=list(WANTED)
-            )
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"A hub id must be in the local cache or within reach, but is not: {error}.",
-            where=f"{source.location}@{source.revision}",
-            fix="Fetch it once on a machine with network access, or name a local folder.",
-        ) from error
+    pin = weights.Pin(source.location, source.revision)
+    return weights.in_cache(pin) or weights.fetch(pin, error=ModelError)

@@ -18,13 +18,14 @@ from upath import UPath
 
 from ifas_model.checkpoint import BROKEN
 from ifas_model.layout import INDEX
-from scf_pipeline.captioners._checkpoint import WANTED, checkpoint_folder, read_json, resolve
+from scf_pipeline.captioners._checkpoint import checkpoint_folder, read_json, resolve
 from scf_pipeline.captioners._instructions import INSTRUCTIONS
 from scf_pipeline.captioners._lavis_folder import CONFIG, MODEL_TYPE, REST, check_kind, is_lavis
 from scf_pipeline.captioners._lavis_names import key_biases, to_lavis, to_transformers
 from scf_pipeline.config import canonical
 from scf_pipeline.errors import CaptionerError
 from scf_pipeline.files import MANIFEST, SETTINGS
+from scf_pipeline.weights import WANTED
 
 PICKLES = (".pth", ".pt")
 PARTIAL = ".partial"

@@ -11,8 +11,8 @@ from typing import Any
 
 from ifas_model import json_data
 from ifas_model.layout import MAX_SETTINGS_BYTES
-from scf_pipeline import captioners, checkpoints
-from scf_pipeline.captioners._checkpoint import HUB_ID, KINDS, WANTED
+from scf_pipeline import captioners, checkpoints, weights
+from scf_pipeline.captioners._checkpoint import KINDS
 from scf_pipeline.errors import ScfError
 from scf_pipeline.preflight.findings import (
     Finding,
@@ -74,7 +74,7 @@ def _look(name: str, text: str, wanted: Wanted) -> tuple[Held | None, Finding]:
     folder = Path(location).expanduser()
     if folder.is_dir():
         return _local(name, text, folder, wanted)
-    match = HUB_ID.fullmatch(location)
+    match = weights.HUB_ID.fullmatch(location)
     if match is None:
         fix = f"Correct the path, or write `{name}: {wanted.published}@<commit>`."
         return None, missing(name, f"there is no folder {text!r}", fix=fix)
@@ -86,9 +86,9 @@ def _look(name: str, text: str, wanted: Wanted) -> tuple[Held | None, Finding]:
             "hub's page of the model lists, or name a folder.",
         )
     external = External(text, wanted.kind)
-    cached = checkpoints.in_cache(match["id"], match["revision"])
-    if cached is None:
-        return _reach(name, external, match["id"], match["revision"])
+    pin = weights.Pin(match["id"], match["revision"])
+    if (cached := weights.in_cache(pin)) is None:
+        return _reach(name, external, pin)
     checkpoints.check(cached, wanted.kind or KINDS["blip2"])
     return _fits(
         name, Held(external=external, folder=cached), wanted, f"{text}, in the hub's cache"
@@ -117,14 +117,14 @@ def _fits(name: str, held: Held, wanted: Wanted, told: str) -> tuple[Held | None
     return held, ready(name, f"{told}, {held.parameters / 1e6:,.1f} million weights")
 
 
-def _reach(name: str, external: External, hub_id: str, commit: str) -> tuple[Held | None, Finding]:
+def _reach(name: str, external: External, pin: weights.Pin) -> tuple[Held | None, Finding]:
     """Return a model that the hub would give, which is asked for its list of files alone."""
     from huggingface_hub import snapshot_download
 
     fix = "Fetch it where there is a network, or name a folder."
     try:
         files = snapshot_download(
-            hub_id, revision=commit, allow_patterns=list(WANTED), dry_run=True
+            pin.hub_id, revision=pin.revision, allow_patterns=list(weights.WANTED), dry_run=True
         )
     except Exception as error:  # noqa: BLE001 - the client's own network library raises some
         told = "must be in the hub's cache or within reach, but is not"

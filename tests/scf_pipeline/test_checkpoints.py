@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from scf_pipeline.checkpoints import Checkpoint, find, in_cache, lend
+from scf_pipeline.checkpoints import Checkpoint, find, lend
 from scf_pipeline.errors import ModelError
 
 COMMIT = "59a1ef6c1e5117b3f65523d1c6066825bcf315e3"
@@ -38,9 +38,17 @@ def test_a_hub_id_is_known_by_its_revision_and_nothing_is_fetched() -> None:
     assert found == Checkpoint(kind="opt", location="owner/name", revision=COMMIT)
 
 
-@pytest.mark.parametrize("text", ["owner/name", "/nowhere/at/all"])
-def test_what_is_neither_folder_nor_pinned_is_refused(text: str) -> None:
-    with pytest.raises(ModelError, match="must be a checkpoint folder or a hub id") as error:
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("/nowhere/at/all", "must be a folder or a hub id"),
+        ("owner/name", "must be pinned to a revision, but it has none"),
+        ("owner/name@main", "is the branch 'main', which moves"),
+        ("owner/name@refs/pr/1", "is the branch 'refs/pr/1', which moves"),
+    ],
+)
+def test_what_is_neither_folder_nor_pinned_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ModelError, match=problem) as error:
         find(text, "clip")
     assert error.value.where == text
 
@@ -77,7 +85,6 @@ def test_a_folder_that_changed_since_it_was_found_is_refused(folder: Path) -> No
 def test_a_hub_id_that_is_out_of_reach_says_how_to_get_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert in_cache("owner/name", COMMIT) is None
     found = find(f"owner/name@{COMMIT}", "clip")
     with (
         pytest.raises(ModelError, match="in the local cache or within reach") as error,
