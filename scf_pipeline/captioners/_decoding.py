@@ -231,9 +231,10 @@ def _continue(
     texts = torch.cat(
         [text.unsqueeze(1).expand(-1, width, -1), running.tokens[:, :, :step]], dim=-1
     )
-    some = _pictures_at_a_time(logits, width)
-    pieces = (one.split(some) for one in (logits, texts, running.scores))
-    ranked = [_rank(*piece, rules, step) for piece in zip(*pieces, strict=True)]
+    ranked = [
+        _rank(logits[some], texts[some], running.scores[some], rules, step)
+        for some in _slices(logits, width)
+    ]
     best, places, told = (torch.cat(one) for one in zip(*ranked, strict=True))
     parents = places // vocabulary
     found = running.pick(parents, best)
@@ -242,15 +243,16 @@ def _continue(
     return found, parents
 
 
-def _pictures_at_a_time(logits: Tensor, width: int) -> int:
-    """Return of how many pictures the scores are ranked together: of all, but on a CPU.
+def _slices(logits: Tensor, width: int) -> list[slice]:
+    """Return which pictures' scores are ranked together: all of them, but on a CPU few.
 
-    Each of some steps reads all scores. They stay in a core's cache if they are few, and memory
-    for many is asked of the system anew, and cleared by it, every time.
+    They are read several times over. Few stay in a core's cache, and memory for many is asked of
+    the system anew, and cleared by it, every time.
     """
-    if logits.device.type != "cpu":
-        return len(logits)
-    return max(1, CACHED_SCORES // (width * logits.shape[-1]))
+    pictures, _, vocabulary = logits.shape
+    on_cpu = logits.device.type == "cpu"
+    some = max(1, CACHED_SCORES // (width * vocabulary)) if on_cpu else pictures
+    return [slice(start, start + some) for start in range(0, pictures, some)]
 
 
 def _rank(
