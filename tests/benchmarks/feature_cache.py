@@ -75,13 +75,13 @@ CASES = {
     "vit-base": Case(
         faces=32,
         epochs=3,
-        rounds=3,
+        rounds=5,
         image_px=112,
         vision_dim=768,
         vision_layers=12,
         vision_heads=12,
     ),
-    "miniature": Case(faces=256, epochs=3, rounds=3),
+    "miniature": Case(faces=256, epochs=3, rounds=5),
 }
 
 
