@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scf_pipeline.captioners import _blip2, _checkpoint, blip2
+from scf_pipeline import weights
+from scf_pipeline.captioners import _blip2, blip2
 from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.errors import CaptionerError
@@ -278,7 +279,7 @@ def test_code_in_a_checkpoint_is_never_run(folder, trap, monkeypatch, is_named):
         for name in ("config", "processor_config", "tokenizer_config"):
             edit(folder / f"{name}.json", auto_map=auto_map)
         edit(folder / "tokenizer_config.json", tokenizer_class="Evil")
-        monkeypatch.setattr(_checkpoint, "check_folder", str)
+        monkeypatch.setattr(weights, "check_folder", str)
     monkeypatch.setattr("builtins.input", lambda _: "y")
     with suppress(CaptionerError) if is_named else nullcontext():
         _blip2.load(resolve(str(folder)))
