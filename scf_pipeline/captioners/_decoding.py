@@ -30,7 +30,6 @@ BLOCK = 32
 FEWEST_BLOCKS = 8
 """Blocks for each score that is asked for, from which that pays."""
 
-
 CACHED_SCORES = 1 << 19
 """Scores of tokens that a core of a CPU keeps at hand, at four bytes each."""
 
