@@ -29,6 +29,7 @@ from scf_pipeline.captioners._instructions import (
     read_instructions,
     write_instructions,
 )
+from scf_pipeline.captioners._memory import use_large_pages
 from scf_pipeline.captioners._packing import pack
 from scf_pipeline.captioners._saying import (
     INSIST_PENALTY,
@@ -256,11 +257,14 @@ def save_parts(
 def load(model: Model) -> Blip2Captioner:
     """Load a checkpoint: in bfloat16 onto a GPU where there is one, else in float32."""
     on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        use_large_pages()
     weights, processor, instructions = load_parts(
         model, dtype=torch.bfloat16 if on_gpu else torch.float32
     )
     if on_gpu:
         weights.to("cuda")  # type: ignore[arg-type]
-    pack(weights.language_model)
+    else:
+        pack(weights.language_model)
     cache = open_cache(weights, Eye(processor.image_processor))
     return Blip2Captioner(weights, processor, instructions, cache)

@@ -39,6 +39,15 @@ class Buffer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.values[..., start : self.length, :] = value_states
         return self.keys[..., : self.length, :], self.values[..., : self.length, :]
 
+    def keep(self, rows: Tensor) -> None:
+        """Let all rows but these leave; only those that change places are copied."""
+        if self.keys is None or self.values is None:
+            return
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
+        for kept in (self.keys, self.values):
+            kept[moved, :, : self.length] = kept[rows[moved], :, : self.length]
+        self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
+
     def get_seq_length(self) -> int:
         """Return how many tokens there are."""
         return self.length
@@ -89,9 +98,9 @@ class Reader:
         return self._run(input_ids=tokens, attention_mask=mask, position_ids=positions)
 
     def keep(self, rows: Tensor) -> None:
-        """Let all rows but these leave the batch."""
+        """Let all rows but these leave the batch; they take this order, in which none is twice."""
         for layer in self.layers:
-            layer.batch_select_indices(rows)
+            layer.keep(rows)
 
     def _run(self, **inputs: Any) -> Tensor:  # noqa: ANN401
         inputs[self.cache_name] = self.cache

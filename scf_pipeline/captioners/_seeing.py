@@ -6,6 +6,7 @@ Shapes in this file:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+from scf_pipeline.captioners._memory import pictures_at_once
 
 LEVELS = 256
 
@@ -73,9 +76,19 @@ def pixel_values(processor: Blip2Processor, pictures: Sequence[NDArray[np.uint8]
 
 
 def see(model: Blip2ForConditionalGeneration, pixels: Tensor) -> Tensor:
-    """Return the vision tower's features, (B, 3, side, side) -> (B, P, V)."""
-    seen: Tensor = model.vision_model(pixel_values=pixels).last_hidden_state
-    return seen
+    """Return the vision tower's features, (B, 3, side, side) -> (B, P, V).
+
+    A CPU looks at a few pictures at a time; see `_memory`.
+    """
+    count = len(pixels)
+    if pixels.device.type == "cpu":
+        pieces = math.ceil(count / pictures_at_once(model))
+        count = math.ceil(count / pieces)
+    seen = [
+        model.vision_model(pixel_values=some).last_hidden_state
+        for some in torch.split(pixels, count)
+    ]
+    return seen[0] if len(seen) == 1 else torch.cat(seen)
 
 
 def image_token(model: Blip2ForConditionalGeneration) -> int:

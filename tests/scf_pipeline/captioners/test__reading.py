@@ -1,3 +1,4 @@
+import pytest
 import torch
 from transformers import OPTConfig, OPTForCausalLM
 
@@ -36,6 +37,19 @@ def test_rows_that_stay_do_not_notice_who_left():
         reader.keep(stay)
         found = [reader.read_tokens(ids[stay, at : at + 1])[:, 0] for at in (6, 7)]
     assert torch.allclose(torch.stack(found, 1), whole[:, 6:], atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [0, 4, 2], [3, 1, 0], [2, 3, 4], [4]])
+def test_rows_take_the_order_that_they_are_given(order):
+    language = build()
+    ids = torch.randint(3, 40, (5, 8))
+    with torch.inference_mode():
+        reader = Reader(language, room=8)
+        reader.read(language.get_input_embeddings()(ids[:, :6]))
+        reader.keep(torch.tensor(order))
+        found = reader.read_tokens(ids[order, 6:7])[:, 0]
+        whole = language(input_ids=ids[order]).logits[:, 6]
+    assert torch.allclose(found, whole, atol=1e-5)
 
 
 def test_a_beam_sees_the_prompt_and_its_own_words_alone():

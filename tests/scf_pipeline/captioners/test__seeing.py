@@ -4,7 +4,10 @@ import torch
 from PIL import Image
 from transformers import BlipImageProcessorPil
 
-from scf_pipeline.captioners._seeing import Eye
+from scf_pipeline.captioners import _memory
+from scf_pipeline.captioners._seeing import Eye, see
+from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
+from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 
 PROCESSORS = {
     "published": BlipImageProcessorPil(size={"height": 32, "width": 32}),
@@ -42,3 +45,20 @@ def test_every_level_becomes_what_the_processor_makes_of_it(level):
     picture = np.full((48, 48, 3), level, dtype=np.uint8)
     whole = PROCESSORS["other-colours"](Image.fromarray(picture), return_tensors="pt")
     assert torch.equal(eye.values[:, level], whole["pixel_values"][0, :, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("count", "pieces"), [(1, [1]), (3, [3]), (5, [3, 2]), (8, [3, 3, 2]), (12, [3, 3, 3, 3])]
+)
+def test_in_pieces_the_same_is_seen(count, pieces, monkeypatch):
+    sizes = Blip2Sizes(image_px=32, dim=32, vision_layers=1, language_layers=1, heads=2)
+    model = build_blip2(learn_opt_tokenizer(["a photo of a man"]), sizes, seed=0)[0].eval()
+    pixels = torch.randn(count, 3, 32, 32)
+    seen = []
+    model.vision_model.register_forward_hook(lambda *a: seen.append(len(a[2].last_hidden_state)))
+    room_of_three = 3 * (_memory.KEPT_BYTES // _memory.pictures_at_once(model) + 1)
+    with torch.inference_mode():
+        whole = see(model, pixels)
+        monkeypatch.setattr(_memory, "KEPT_BYTES", room_of_three)
+        assert torch.allclose(see(model, pixels), whole, atol=1e-5)
+    assert seen == [count, *pieces]
