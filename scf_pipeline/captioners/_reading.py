@@ -39,14 +39,13 @@ class Buffer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.values[..., start : self.length, :] = value_states
         return self.keys[..., : self.length, :], self.values[..., : self.length, :]
 
-    def keep(self, rows: Tensor) -> None:
-        """Let all rows but these leave; only those that change places are copied."""
+    def move(self, rows: Tensor, places: Tensor, *, count: int) -> None:
+        """Copy some rows, (R,), into the places of others, (R,), and keep the first ``count``."""
         if self.keys is None or self.values is None:
             return
-        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         for kept in (self.keys, self.values):
-            kept[moved, :, : self.length] = kept[rows[moved], :, : self.length]
-        self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
+            kept[places, :, : self.length] = kept[rows, :, : self.length]
+        self.keys, self.values = self.keys[:count], self.values[:count]
 
     def get_seq_length(self) -> int:
         """Return how many tokens there are."""
@@ -99,8 +98,9 @@ class Reader:
 
     def keep(self, rows: Tensor) -> None:
         """Let all rows but these leave the batch; they take this order, in which none is twice."""
+        places = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         for layer in self.layers:
-            layer.keep(rows)
+            layer.move(rows[places], places, count=len(rows))
 
     def _run(self, **inputs: Any) -> Tensor:  # noqa: ANN401
         inputs[self.cache_name] = self.cache
