@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=5, help="fewer where all would take long")
-    parser.add_argument("--budget", type=float, default=90, help="seconds for one number of rows")
+    parser.add_argument("--budget", type=float, default=600, help="seconds for one number of rows")
     parser.add_argument("--layout", choices=list(WRITERS), default="celeba_spoof")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
