@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from scf_pipeline.captioners._reading import Reader
+from scf_pipeline.captioners._reading import Reader, close_ranks
 
 NEVER = -1e9
 """Score of what may not be chosen; `generate` uses the same."""
@@ -148,25 +148,13 @@ def _write_best(
             break
         text = torch.cat([text, chosen], dim=1)
         if len(going) < len(rows):
-            going = _close_ranks(going)
+            going = close_ranks(going)
             rows, text, chosen = rows[going], text[going], chosen[going]
             reader.keep(going)
             if sampler is not None:
                 sampler.keep(going)
         logits = reader.read_tokens(chosen)[:, 0]
     return written
-
-
-def _close_ranks(going: Tensor) -> Tensor:
-    """Return rows that go on, rising, in an order that leaves most of them in their places, (R,).
-
-    The last ones take the places of those that have left, so a cache has little to copy.
-    """
-    stay, rest = going[going < len(going)], going[going >= len(going)]
-    found = torch.arange(len(going), device=going.device)
-    free = torch.isin(found, stay, invert=True)
-    found[free] = rest
-    return found
 
 
 @dataclass(slots=True)
@@ -228,7 +216,7 @@ def _write_beams(reader: Reader, prompt: Tensor, text: Tensor, rules: Rules) -> 
         seen = seen.take_along_dim(parents.gather(1, best.indices).unsqueeze(-1), 1)
         seen = torch.cat([seen, own.expand(len(seen), -1, -1)], dim=-1)
         if len(going) < len(rows):
-            going = _close_ranks(going)
+            going = close_ranks(going)
             rows, text, seen = rows[going], text[going], seen[going]
             running, done = running.of(going), done.of(going)
             reader.keep(going)

@@ -7,9 +7,6 @@ computed changes but, with other numbers of rows, last bits.
 from __future__ import annotations
 
 import os
-from typing import Any
-
-from transformers import Blip2ForConditionalGeneration
 
 LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """Torch's own switch: tensors of 2 MiB and more ask for pages of that size."""
@@ -24,11 +21,3 @@ def use_large_pages() -> None:
     Torch heeds it at the first tensor of the process; Linux alone has such pages.
     """
     os.environ.setdefault(LARGE_PAGES, "1")
-
-
-def pictures_at_once(model: Blip2ForConditionalGeneration) -> int:
-    """Return how many pictures fit into `KEPT_BYTES` in the vision tower's widest layers."""
-    config: Any = model.config.vision_config
-    patches = 1 + (config.image_size // config.patch_size) ** 2
-    numbers = patches * max(config.intermediate_size, 3 * config.hidden_size)
-    return max(1, KEPT_BYTES // (numbers * model.vision_model.dtype.itemsize))

@@ -105,3 +105,15 @@ class Reader:
     def _run(self, **inputs: Any) -> Tensor:  # noqa: ANN401
         inputs[self.cache_name] = self.cache
         return self.language(**inputs, use_cache=True).logits.float()
+
+
+def close_ranks(going: Tensor) -> Tensor:
+    """Return rows that go on, rising, in an order that leaves most of them in their places, (R,).
+
+    The last ones take the places of those that have left, so a cache has little to copy.
+    """
+    stay, rest = going[going < len(going)], going[going >= len(going)]
+    found = torch.arange(len(going), device=going.device)
+    free = torch.isin(found, stay, invert=True)
+    found[free] = rest
+    return found

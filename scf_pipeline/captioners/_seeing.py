@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from scf_pipeline.captioners._memory import pictures_at_once
+from scf_pipeline.captioners._memory import KEPT_BYTES
 
 LEVELS = 256
 
@@ -89,6 +89,19 @@ def see(model: Blip2ForConditionalGeneration, pixels: Tensor) -> Tensor:
         for some in torch.split(pixels, count)
     ]
     return seen[0] if len(seen) == 1 else torch.cat(seen)
+
+
+def num_patches(model: Blip2ForConditionalGeneration) -> int:
+    """Return how many patches the vision tower makes of a picture, and its class token."""
+    config: Any = model.config.vision_config
+    return int(1 + (config.image_size // config.patch_size) ** 2)
+
+
+def pictures_at_once(model: Blip2ForConditionalGeneration) -> int:
+    """Return how many pictures fit into `KEPT_BYTES` in the vision tower's widest layers."""
+    config: Any = model.config.vision_config
+    numbers = num_patches(model) * max(config.intermediate_size, 3 * config.hidden_size)
+    return max(1, KEPT_BYTES // (numbers * model.vision_model.dtype.itemsize))
 
 
 def image_token(model: Blip2ForConditionalGeneration) -> int:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Blip2ForConditionalGeneration
 
-from scf_pipeline.captioners._seeing import Eye
+from scf_pipeline.captioners._seeing import Eye, num_patches
 
 PLACE = "SCF_VISION_CACHE"
 
@@ -49,7 +49,7 @@ class VisionCache:
         self.folder = folder / identify(model, eye)
         self.device, self.dtype = model.device, model.dtype
         config: Any = model.config.vision_config
-        self.shape = (1 + (config.image_size // config.patch_size) ** 2, config.hidden_size)
+        self.shape = (num_patches(model), config.hidden_size)
         self.writes = True
 
     def features(self, pictures: Sequence[Prepared], look: Callable[..., Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from transformers import LogitsProcessorList
 
 from scf_pipeline.captioners import _decoding
 from scf_pipeline.captioners._blip2 import SeededSampling
-from scf_pipeline.captioners._decoding import Rules, _best, _close_ranks, write
+from scf_pipeline.captioners._decoding import Rules, _best, write
 from scf_pipeline.captioners._packing import pack
 from scf_pipeline.captioners._seeing import embed, prompt_ids
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
@@ -200,17 +200,3 @@ def test_the_best_scores_of_long_rows_are_those_of_topk(width, count):
     found, places = _best(rows, count)
     assert torch.equal(found, rows.topk(count).values)
     assert torch.equal(rows.gather(1, places), found)
-
-
-@pytest.mark.parametrize(
-    ("going", "expected"),
-    [
-        ([0, 1, 2], [0, 1, 2]),
-        ([1, 3], [3, 1]),
-        ([0, 2, 4, 5], [0, 4, 2, 5]),
-        ([4, 5, 6], [4, 5, 6]),
-        ([7], [7]),
-    ],
-)
-def test_rows_close_ranks_and_most_stay_in_their_places(going, expected):
-    assert _close_ranks(torch.tensor(going)).tolist() == expected

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import OPTConfig, OPTForCausalLM
 
-from scf_pipeline.captioners._reading import Reader
+from scf_pipeline.captioners._reading import Reader, close_ranks
 
 
 def build():
@@ -70,3 +70,17 @@ def test_a_beam_sees_the_prompt_and_its_own_words_alone():
         texts = torch.tensor([[*prompt[0].tolist(), 6, 7], [*prompt[0].tolist(), 6, 8]])
         whole = language(input_ids=texts).logits[:, -1]
     assert torch.allclose(found, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("going", "expected"),
+    [
+        ([0, 1, 2], [0, 1, 2]),
+        ([1, 3], [3, 1]),
+        ([0, 2, 4, 5], [0, 4, 2, 5]),
+        ([4, 5, 6], [4, 5, 6]),
+        ([7], [7]),
+    ],
+)
+def test_rowsclose_ranks_and_most_stay_in_their_places(going, expected):
+    assert close_ranks(torch.tensor(going)).tolist() == expected

@@ -1,11 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import BlipImageProcessorPil
 
-from scf_pipeline.captioners import _memory
-from scf_pipeline.captioners._seeing import Eye, see
+from scf_pipeline.captioners import _seeing
+from scf_pipeline.captioners._memory import KEPT_BYTES
+from scf_pipeline.captioners._seeing import Eye, pictures_at_once, see
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 
@@ -56,9 +59,36 @@ def test_in_pieces_the_same_is_seen(count, pieces, monkeypatch):
     pixels = torch.randn(count, 3, 32, 32)
     seen = []
     model.vision_model.register_forward_hook(lambda *a: seen.append(len(a[2].last_hidden_state)))
-    room_of_three = 3 * (_memory.KEPT_BYTES // _memory.pictures_at_once(model) + 1)
+    room_of_three = 3 * (KEPT_BYTES // pictures_at_once(model) + 1)
     with torch.inference_mode():
         whole = see(model, pixels)
-        monkeypatch.setattr(_memory, "KEPT_BYTES", room_of_three)
+        monkeypatch.setattr(_seeing, "KEPT_BYTES", room_of_three)
         assert torch.allclose(see(model, pixels), whole, atol=1e-5)
     assert seen == [count, *pieces]
+
+
+@pytest.mark.parametrize(
+    ("patch", "width", "inner", "dtype", "numbers"),
+    [
+        (32, 768, 3_072, torch.float32, 50 * 3_072 * 4),
+        (14, 1_408, 6_144, torch.float32, 257 * 6_144 * 4),
+        (14, 1_408, 6_144, torch.bfloat16, 257 * 6_144 * 2),
+        (16, 128, 128, torch.float32, 197 * 384 * 4),  # queries, keys and values are wider
+    ],
+)
+def test_pictures_fit_into_memory_that_serves_again(patch, width, inner, dtype, numbers):
+    found = pictures_at_once(tower(224, patch, width, inner, dtype))
+    assert found * numbers <= KEPT_BYTES < (found + 1) * numbers
+
+
+def test_a_picture_too_large_for_it_is_seen_by_itself():
+    assert pictures_at_once(tower(4_480, 14, 1_408, 6_144, torch.float32)) == 1
+
+
+def tower(side, patch, width, inner, dtype):
+    config = SimpleNamespace(
+        image_size=side, patch_size=patch, hidden_size=width, intermediate_size=inner
+    )
+    return SimpleNamespace(
+        config=SimpleNamespace(vision_config=config), vision_model=SimpleNamespace(dtype=dtype)
+    )
