@@ -23,7 +23,7 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor
 from ifas_model.checkpoint import BROKEN, unsound
 from scf_pipeline.captioners import Caption, Model
 from scf_pipeline.captioners._checkpoint import checkpoint_folder
-from scf_pipeline.captioners._decoding import Rules, write
+from scf_pipeline.captioners._decoding import reader_for, write
 from scf_pipeline.captioners._instructions import (
     Instructions,
     read_instructions,
@@ -31,12 +31,14 @@ from scf_pipeline.captioners._instructions import (
 )
 from scf_pipeline.captioners._memory import use_large_pages
 from scf_pipeline.captioners._packing import pack
+from scf_pipeline.captioners._rules import Rules
 from scf_pipeline.captioners._saying import (
     INSIST_PENALTY,
     SeededSampling,
     lack_of_memory_is_said,
     tidy,
 )
+from scf_pipeline.captioners._screening import Screen, screen_of
 from scf_pipeline.captioners._seeing import Eye, embed, image_token, prompt_ids, see
 from scf_pipeline.captioners._vision_cache import VisionCache, open_cache
 from scf_pipeline.errors import CaptionerError
@@ -50,6 +52,7 @@ class Blip2Captioner:
         processor: Its tokenizer and image processor.
         instructions: Prompt and decoding.
         cache: Remembers what the vision tower saw.
+        screen: Of the language model's output matrix, where that pays.
     """
 
     def __init__(
@@ -58,8 +61,9 @@ class Blip2Captioner:
         processor: Blip2Processor,
         instructions: Instructions,
         cache: VisionCache | None = None,
+        screen: Screen | None = None,
     ) -> None:
-        self.cache = cache
+        self.cache, self.screen = cache, screen
         self.model, self.processor, self.instructions = model, processor, instructions
         self.end_tokens = end_tokens(model)
         self.eye = Eye(processor.image_processor)
@@ -89,14 +93,11 @@ class Blip2Captioner:
         self, pictures: Sequence[NDArray[np.uint8]], seeds: Sequence[int], *, insist: bool
     ) -> list[Caption]:
         look = self.look if self.cache is None else partial(self.cache.features, look=self.look)
-        prompt = self.prompt_ids.to(self.model.device).expand(len(pictures), -1)
-        written = write(
-            self.model.language_model,
-            embed(self.model, look(pictures), prompt),
-            prompt,
-            self._rules(insist=insist),
-            self._sampler(seeds, insist=insist),
-        )
+        ids = self.prompt_ids.to(self.model.device).expand(len(pictures), -1)
+        prompt = embed(self.model, look(pictures), ids)
+        rules, sampler = self._rules(insist=insist), self._sampler(seeds, insist=insist)
+        reader = reader_for(self.model.language_model, prompt, rules, sampler, self.screen)
+        written = write(reader, prompt, ids, rules, sampler)
         tokens, log_probabilities = written.tokens, written.log_probabilities
         is_end = torch.isin(tokens, torch.tensor(self.end_tokens, device=tokens.device))
         lengths = (is_end.cumsum(1) == 0).sum(1).tolist()
@@ -262,9 +263,11 @@ def load(model: Model) -> Blip2Captioner:
     weights, processor, instructions = load_parts(
         model, dtype=torch.bfloat16 if on_gpu else torch.float32
     )
+    screen = None
     if on_gpu:
         weights.to("cuda")  # type: ignore[arg-type]
     else:
+        screen = screen_of(weights.language_model)
         pack(weights.language_model)
     cache = open_cache(weights, Eye(processor.image_processor))
-    return Blip2Captioner(weights, processor, instructions, cache)
+    return Blip2Captioner(weights, processor, instructions, cache, screen)

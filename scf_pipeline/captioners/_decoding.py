@@ -12,7 +12,6 @@ Shapes in this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +19,8 @@ import torch
 from torch import Tensor
 
 from scf_pipeline.captioners._reading import Reader, close_ranks
+from scf_pipeline.captioners._rules import Rules
+from scf_pipeline.captioners._screening import Screen
 
 NEVER = -1e9
 """Score of what may not be chosen; `generate` uses the same."""
@@ -46,49 +47,6 @@ class Sampler(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What may be written. The options of `generate` of the same names mean the same."""
-
-    end_tokens: Sequence[int]
-    """Ids that end a caption."""
-
-    pad_token: int
-    """Id that fills what comes after the end."""
-
-    suppressed: int
-    """Id that is never written."""
-
-    min_new_tokens: int = 0
-    """Least number of tokens before an end."""
-
-    max_new_tokens: int
-    """Largest number of tokens, the end included."""
-
-    repetition_penalty: float = 1.0
-    """Factor against tokens that occurred already, in the prompt too."""
-
-    num_beams: int = 1
-    """Width of the beam search; 1 takes the best token of each step."""
-
-    length_penalty: float = 1.0
-    """Exponent of the length by which the score of a beam is divided."""
-
-    def discourage(self, text: Tensor, scores: Tensor) -> Tensor:
-        """Return scores of the next token that heed what was said, (..., any), (..., W)."""
-        if self.repetition_penalty == 1:
-            return scores
-        said = scores.gather(-1, text)
-        said = torch.where(said < 0, said * self.repetition_penalty, said / self.repetition_penalty)
-        return scores.scatter(-1, text, said)
-
-    def forbid(self, scores: Tensor, step: int) -> None:
-        """Take, in place, from the scores what may not be the next token, (..., W)."""
-        if step < self.min_new_tokens:
-            scores[..., list(self.end_tokens)] = -torch.inf
-        scores[..., self.suppressed] = -torch.inf
-
-
 @dataclass(frozen=True, slots=True)
 class Written:
     """New tokens of a batch."""
@@ -100,26 +58,42 @@ class Written:
     """Of each token under the plain model, 0 where there is padding, (B, T)."""
 
 
-def write(
+def reader_for(
     language: Any,  # noqa: ANN401 - a causal language model of transformers
     prompt: Tensor,
-    prompt_ids: Tensor,
     rules: Rules,
     sampler: Sampler | None = None,
-    reader: Reader | None = None,
+    screen: Screen | None = None,
+) -> Reader:
+    """Return what reads the prompts of a batch and all that `write` adds to them.
+
+    Args:
+        language: The language model, in evaluation mode.
+        prompt: Embeddings, (B, S, D).
+        rules: What may be written.
+        sampler: As `write` will get it.
+        screen: Of the output matrix; used where nothing is asked of a token but to be the best.
+    """
+    wants_best = sampler is None and rules.num_beams == rules.repetition_penalty == 1
+    return Reader(
+        language,
+        room=prompt.shape[1] + rules.max_new_tokens * rules.num_beams,
+        screen=screen if wants_best else None,
+    )
+
+
+def write(
+    reader: Reader, prompt: Tensor, prompt_ids: Tensor, rules: Rules, sampler: Sampler | None = None
 ) -> Written:
     """Continue the prompts of a batch.
 
     Args:
-        language: The language model, in evaluation mode.
+        reader: Runs the language model; see `reader_for`.
         prompt: Embeddings, pictures included, without padding, (B, S, D).
         prompt_ids: Their ids, (B, S).
         rules: What may be written.
         sampler: Draws tokens where there is one beam; without it the best are taken.
-        reader: Runs the language model; ``None`` makes one.
     """
-    if reader is None:
-        reader = Reader(language, room=prompt.shape[1] + rules.max_new_tokens * rules.num_beams)
     if rules.num_beams > 1:
         return _write_beams(reader, prompt, prompt_ids, rules)
     return _write_best(reader, prompt, prompt_ids, rules, sampler)
@@ -128,24 +102,21 @@ def write(
 def _write_best(
     reader: Reader, prompt: Tensor, text: Tensor, rules: Rules, sampler: Sampler | None
 ) -> Written:
-    logits = reader.read(prompt)  # (R, W)
+    read = reader.read(prompt)  # logits, (R, W), or for a screen hidden states, (R, D)
     ends = torch.tensor(rules.end_tokens, device=text.device)
     shape = (len(text), rules.max_new_tokens)
-    written = Written(text.new_full(shape, rules.pad_token), logits.new_zeros(shape))
+    written = Written(text.new_full(shape, rules.pad_token), read.new_zeros(shape))
     rows = torch.arange(len(text), device=text.device)
     for step in range(rules.max_new_tokens):
-        total = logits.logsumexp(-1)
-        scores = rules.discourage(text, logits)
-        rules.forbid(scores, step)
-        if sampler is not None:
-            scores = sampler(text, scores)
-        # (R, 1); on a CPU, `argmax` takes three times as long
-        chosen = scores.max(-1, keepdim=True).indices
-        written.tokens[rows, step] = chosen[:, 0]
-        written.log_probabilities[rows, step] = logits.gather(1, chosen)[:, 0] - total
-        going = torch.isin(chosen[:, 0], ends, invert=True).nonzero()[:, 0]
+        if reader.screen is not None:
+            chosen, told = reader.screen.choose(read, rules.banned(step))
+        else:
+            chosen, told = _choose(read, text, rules, sampler, step)
+        written.tokens[rows, step], written.log_probabilities[rows, step] = chosen, told
+        going = torch.isin(chosen, ends, invert=True).nonzero()[:, 0]
         if not len(going) or step + 1 == rules.max_new_tokens:
             break
+        chosen = chosen.unsqueeze(1)
         text = torch.cat([text, chosen], dim=1)
         if len(going) < len(rows):
             going = close_ranks(going)
@@ -153,8 +124,22 @@ def _write_best(
             reader.keep(going)
             if sampler is not None:
                 sampler.keep(going)
-        logits = reader.read_tokens(chosen)[:, 0]
+        read = reader.read_tokens(chosen)[:, 0]
     return written
+
+
+def _choose(
+    logits: Tensor, text: Tensor, rules: Rules, sampler: Sampler | None, step: int
+) -> tuple[Tensor, Tensor]:
+    """Return the next token of each row, and its log-probability under the plain model, (R,)."""
+    total = logits.logsumexp(-1)
+    scores = rules.discourage(text, logits)
+    rules.forbid(scores, step)
+    if sampler is not None:
+        scores = sampler(text, scores)
+    # On a CPU, `argmax` takes three times as long.
+    chosen = scores.max(-1, keepdim=True).indices
+    return chosen[:, 0], logits.gather(1, chosen)[:, 0] - total
 
 
 @dataclass(slots=True)

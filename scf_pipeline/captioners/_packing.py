@@ -20,6 +20,22 @@ ROWS = 8
 """Rows that the order is made for. It serves any number of them."""
 
 
+OPERATIONS: Any = torch.ops.mkldnn
+"""What torch's compiler writes; they have no other names."""
+
+
+def reorder(weight: Tensor) -> Tensor:
+    """Return a matrix in oneDNN's own order, (outputs, inputs)."""
+    found: Tensor = OPERATIONS._reorder_linear_weight(weight, ROWS)  # noqa: SLF001
+    return found
+
+
+def multiply(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return rows times a reordered matrix plus bias, (..., inputs) -> (..., outputs)."""
+    found: Tensor = OPERATIONS._linear_pointwise(rows, weight, bias, "none", [], "")  # noqa: SLF001
+    return found
+
+
 class Packed(nn.Module):
     """A linear layer that only infers, in float32 on a CPU.
 
@@ -29,16 +45,12 @@ class Packed(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        operations: Any = torch.ops.mkldnn  # what torch's compiler writes; they have no other names
-        self._multiply = operations._linear_pointwise  # noqa: SLF001
-        reorder = operations._reorder_linear_weight  # noqa: SLF001
-        self._weight = reorder(layer.weight.detach(), ROWS)
+        self._weight = reorder(layer.weight.detach())
         self._bias = None if layer.bias is None else layer.bias.detach()
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return rows times weights plus bias, (..., inputs) -> (..., outputs)."""
-        found: Tensor = self._multiply(rows, self._weight, self._bias, "none", [], "")
-        return found
+        return multiply(rows, self._weight, self._bias)
 
 
 def pack(language: nn.Module, *, least: int = LEAST_WEIGHTS) -> None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from scf_pipeline.captioners._screening import Screen
+
 
 class Buffer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values of a layer, with room for all tokens to come."""
@@ -59,6 +61,8 @@ class Reader:
         language: The language model.
         room: Tokens of the prompt and of all beams.
         buffer: Class of what keeps a layer's keys and values.
+        screen: Of the output matrix. With it, what that multiplies is returned in place of logits,
+            and has D numbers in place of W.
     """
 
     def __init__(
@@ -67,8 +71,9 @@ class Reader:
         *,
         room: int,
         buffer: type[Buffer] = Buffer,
+        screen: Screen | None = None,
     ) -> None:
-        self.language, self.length = language, 0
+        self.language, self.length, self.screen = language, 0, screen
         self.layers = [buffer(room) for _ in range(language.config.num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))
         # transformers 5.24 calls `cache` what was `past_key_values`.
@@ -78,7 +83,7 @@ class Reader:
     def read(self, prompt: Tensor) -> Tensor:
         """Return the logits after a prompt, (B, S, D) -> (B, W)."""
         self.length = prompt.shape[1]
-        return self._run(inputs_embeds=prompt, logits_to_keep=1)[:, 0]
+        return self._run(1, inputs_embeds=prompt)[:, 0]
 
     def read_tokens(self, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
         """Return the logits after each beam's next token, (B, K) -> (B, K, W).
@@ -94,7 +99,9 @@ class Reader:
             mask = mask.masked_fill(~seen, torch.finfo(dtype).min).unsqueeze(1)
         positions = torch.full_like(tokens, self.length)
         self.length += 1
-        return self._run(input_ids=tokens, attention_mask=mask, position_ids=positions)
+        return self._run(
+            tokens.shape[1], input_ids=tokens, attention_mask=mask, position_ids=positions
+        )
 
     def keep(self, rows: Tensor) -> None:
         """Let all rows but these leave the batch; they take this order, in which none is twice."""
@@ -102,9 +109,12 @@ class Reader:
         for layer in self.layers:
             layer.move(rows[places], places, count=len(rows))
 
-    def _run(self, **inputs: Any) -> Tensor:  # noqa: ANN401
-        inputs[self.cache_name] = self.cache
-        return self.language(**inputs, use_cache=True).logits.float()
+    def _run(self, count: int, **inputs: Any) -> Tensor:  # noqa: ANN401
+        """Return what is said of the last ``count`` tokens."""
+        inputs |= {self.cache_name: self.cache, "use_cache": True}
+        if self.screen is not None:
+            return self.language.base_model(**inputs).last_hidden_state[:, -count:]
+        return self.language(**inputs, logits_to_keep=count).logits.float()
 
 
 def close_ranks(going: Tensor) -> Tensor:

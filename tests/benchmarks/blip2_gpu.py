@@ -41,8 +41,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where the package is not i
 
 from _report import machine, publish, ratios, skip, spread, take_turns
 
-from scf_pipeline.captioners._decoding import Rules, write
+from scf_pipeline.captioners._decoding import reader_for, write
 from scf_pipeline.captioners._reading import Buffer, Reader
+from scf_pipeline.captioners._rules import Rules
 from scf_pipeline.captioners._seeing import embed, see
 
 NEW_TOKENS = 20
@@ -248,7 +249,8 @@ def ways_of(model: Blip2ForConditionalGeneration, count: int) -> dict[str, Calla
 
     def ours(seen: Tensor | None, reader: Reader | None = None) -> Tensor:
         seen = see(model, pixels) if seen is None else seen
-        return write(language, embed(model, seen, start), start, rules, reader=reader).tokens
+        prompt = embed(model, seen, start)
+        return write(reader or reader_for(language, prompt, rules), prompt, start, rules).tokens
 
     return {
         "eager": generate,

@@ -20,7 +20,7 @@ from _report import machine, publish, ratios, spread, take_turns
 from transformers import LogitsProcessorList, OPTForCausalLM
 
 from scf_pipeline.captioners._blip2 import Blip2Captioner
-from scf_pipeline.captioners._decoding import write
+from scf_pipeline.captioners._decoding import reader_for, write
 from scf_pipeline.captioners._instructions import Decoding
 from scf_pipeline.captioners._seeing import embed, see
 
@@ -71,7 +71,10 @@ def measure(sizes: Sizes, options: argparse.Namespace) -> dict[str, Any]:
         found = {}
         for name, decoding in DECODINGS.items():
             captioner = Blip2Captioner(
-                plain.model, plain.processor, type(plain.instructions)(decoding=decoding)
+                plain.model,
+                plain.processor,
+                type(plain.instructions)(decoding=decoding),
+                screen=plain.screen,
             )
             found[name] = compare(captioner, language, features, options)
     return {
@@ -116,13 +119,12 @@ def compare(
 def written(captioner: Blip2Captioner, features: torch.Tensor) -> torch.Tensor:
     """Return what our loop writes."""
     start = captioner.prompt_ids.expand(len(features), -1)
-    return write(
-        captioner.model.language_model,
-        embed(captioner.model, features, start),
-        start,
-        captioner._rules(insist=False),
-        captioner._sampler(range(len(features)), insist=False),
-    ).tokens
+    prompt = embed(captioner.model, features, start)
+    rules = captioner._rules(insist=False)
+    sampler = captioner._sampler(range(len(features)), insist=False)
+    language = captioner.model.language_model
+    reader = reader_for(language, prompt, rules, sampler, captioner.screen)
+    return write(reader, prompt, start, rules, sampler).tokens
 
 
 def generated(

@@ -9,8 +9,10 @@ from transformers import LogitsProcessorList
 
 from scf_pipeline.captioners import _decoding
 from scf_pipeline.captioners._blip2 import SeededSampling
-from scf_pipeline.captioners._decoding import Rules, _best, write
+from scf_pipeline.captioners._decoding import _best, reader_for, write
 from scf_pipeline.captioners._packing import pack
+from scf_pipeline.captioners._rules import Rules
+from scf_pipeline.captioners._screening import Screen
 from scf_pipeline.captioners._seeing import embed, prompt_ids
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
@@ -25,13 +27,14 @@ PROMPT = "a photo of"
 class Speaker:
     """A tiny model of random weights that are large enough for pictures to matter."""
 
-    def __init__(self, seed, *, packed=False):
+    def __init__(self, seed, *, packed=False, screened=False):
         self.model, processor = build_blip2(learn_opt_tokenizer(TEXTS), SIZES, seed=seed)
         with torch.no_grad():
             for parameter in self.model.parameters():
                 parameter.mul_(6)
         self.model.eval()
         self.own = copy.deepcopy(self.model.language_model)
+        self.screen = Screen(self.own.lm_head.weight) if screened else None
         if packed:
             pack(self.own, least=0)
         self.start = torch.tensor([prompt_ids(processor, PROMPT)])
@@ -77,7 +80,8 @@ class Speaker:
         ids = self.start.expand(len(features), -1)
         with torch.inference_mode():
             prompt = embed(self.model, features, ids)
-            return write(self.own, prompt, ids, rules, sampler)
+            reader = reader_for(self.own, prompt, rules, sampler, self.screen)
+            return write(reader, prompt, ids, rules, sampler)
 
     def rules(self, **changes):
         plain = {"end_tokens": self.ends, "pad_token": self.pad, "suppressed": self.image}
@@ -90,9 +94,12 @@ def is_caption(tokens, rules):
     return torch.nn.functional.pad(ends, (1, -1)) == 0
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2, "packed"])
+@pytest.fixture(scope="module", params=[0, 1, 2, "packed", "screened"])
 def speaker(request):
-    return Speaker(0, packed=True) if request.param == "packed" else Speaker(request.param)
+    options = {"packed": {"packed": True}, "screened": {"packed": True, "screened": True}}
+    if request.param in options:
+        return Speaker(0, **options[request.param])
+    return Speaker(request.param)
 
 
 OPTIONS = {
