@@ -29,6 +29,9 @@ LEAST_WEIGHTS = 1 << 22
 BLOCK = 32
 """Scores whose best is looked at first; OPT's vocabulary is a multiple of it."""
 
+FEW = 8
+"""Share of the vocabulary, one of so many, to which multiplying token by token pays."""
+
 ROUNDING = 2.0**-8
 """Largest step between neighbours in bfloat16, relative; rounding is off by half of it at most."""
 
@@ -53,30 +56,37 @@ class Screen:
 
         Args:
             hidden: What the matrix multiplies, in float32, (R, D).
-            banned: Tokens that may not be chosen, in ascending order or not, at least one.
+            banned: Tokens that may not be chosen, at least one.
 
         Returns:
             Tokens, (R,), the first of those that are equally good, and log-probabilities in nats,
-            (R,), the only ones here that are not exact.
+            (R,).
         """
         scores = multiply(hidden.bfloat16(), self._short).float()  # (R, W)
-        kept = scores[:, banned]
         scores[:, banned] = -torch.inf
         rows, tokens = self._hopeful(scores, hidden)
+        if len(tokens) > len(self.weight) // FEW:
+            return self._choose_of_all(hidden, banned)
         exact = (hidden[rows] * self.weight[tokens]).sum(-1)  # (N,)
-        best = exact.new_zeros(len(hidden)).scatter_reduce(
-            0, rows, exact, "amax", include_self=False
-        )
-        is_best = exact == best[rows]
-        chosen = torch.zeros_like(best, dtype=torch.long).scatter_reduce(
-            0, rows[is_best], tokens[is_best], "amin", include_self=False
-        )
-        scores[:, banned] = kept
+        best = torch.zeros_like(hidden[:, 0])
+        best = best.scatter_reduce(0, rows, exact, "amax", include_self=False)
+        equal = exact == best[rows]
+        chosen = torch.zeros_like(best, dtype=torch.long)
+        chosen = chosen.scatter_reduce(0, rows[equal], tokens[equal], "amin", include_self=False)
         scores[rows, tokens] = exact
-        largest = torch.maximum(best, kept.amax(-1))
-        # `logsumexp`, in place: these are as many numbers as all of the rest together
-        sums = scores.sub_(largest.unsqueeze(-1)).exp_().sum(-1)
-        return chosen, best - largest - sums.log()
+        scores[:, banned] = hidden @ self.weight[banned].T
+        largest = torch.maximum(best, scores[:, banned].amax(-1))
+        # `logsumexp` in place: memory of this size is asked of the system anew every time
+        total = scores.sub_(largest.unsqueeze(-1)).exp_().sum(-1).log() + largest
+        return chosen, best - total
+
+    def _choose_of_all(self, hidden: Tensor, banned: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Do the same without estimates; for rows that these do not tell enough of."""
+        scores = nn.functional.linear(hidden, self.weight)
+        total = scores.logsumexp(-1)
+        scores[:, banned] = -torch.inf
+        best, chosen = scores.max(-1)
+        return chosen, best - total
 
     def _hopeful(self, scores: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and tokens, (N,) each, among which the best token of every row is."""

@@ -38,8 +38,6 @@ from transformers import (
 
 from scf_pipeline.captioners import _blip2
 from scf_pipeline.captioners._instructions import Decoding, Instructions
-from scf_pipeline.captioners._packing import pack
-from scf_pipeline.captioners._screening import screen_of
 from scf_pipeline.captioners._seeing import prompt_ids
 from scf_pipeline.schema import FACE_SCHEMA
 from scf_pipeline.settings import Settings
@@ -192,8 +190,7 @@ def build_captioner(sizes: Sizes, decoding: Decoding, *, seed: int = 0) -> _blip
     """Return the bench model as a captioner, as `_blip2.load` would return it."""
     instructions = Instructions(prompt=PROMPT, decoding=decoding)
     model, processor = build(sizes, seed=seed)
-    screen = screen_of(model.language_model)
-    pack(model.language_model)
+    screen = _blip2.suit_cpu(model)
     return _blip2.Blip2Captioner(model, processor, instructions, screen=screen)
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scf_pipeline import weights
-from scf_pipeline.captioners import _blip2, blip2
+from scf_pipeline.captioners import _blip2, _screening, blip2
 from scf_pipeline.captioners._checkpoint import resolve
 from scf_pipeline.captioners._instructions import Decoding, Instructions
 from scf_pipeline.errors import CaptionerError
@@ -23,6 +23,7 @@ from scf_pipeline.stages.caption import _Fitting
 GREEDY = Decoding(num_beams=1, min_new_tokens=2, max_new_tokens=8)
 BEAMS = Decoding(num_beams=3, min_new_tokens=2, max_new_tokens=8)
 SAMPLED = Decoding(num_beams=1, min_new_tokens=0, max_new_tokens=8, temperature=0.7, top_p=0.95)
+choose = _screening.Screen.choose
 SIZES = Blip2Sizes(
     image_px=32, dim=32, vision_layers=1, qformer_layers=1, language_layers=1, queries=4, heads=2
 )
@@ -217,6 +218,30 @@ def test_a_saved_checkpoint_says_the_same_after_loading(parts, pictures, folder)
     assert loaded.instructions.decoding == SAMPLED
     seeds = list(range(len(pictures)))
     assert said(loaded, pictures, seeds) == said(captioner(parts, SAMPLED), pictures, seeds)
+
+
+def test_a_loaded_checkpoint_screens_the_best_tokens_and_no_others(
+    parts, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_screening, "LEAST_WEIGHTS", 0)
+    monkeypatch.setattr(_screening, "has_matrix_units", lambda: True)
+    screened = []
+    monkeypatch.setattr(
+        _screening.Screen, "choose", lambda *args: screened.append(1) or choose(*args)
+    )
+    _blip2.save_parts(tmp_path, *parts, Instructions(decoding=GREEDY))
+    loaded = blip2.BACKEND.load(blip2.BACKEND.resolve(str(tmp_path)))
+    found = said(loaded, pictures, range(5))
+    assert screened
+    expected = said(captioner(parts, GREEDY), pictures, range(5))
+    assert texts(found) == texts(expected)
+    told = [[one.mean_log_probability for one in some] for some in (found, expected)]
+    assert told[0] == pytest.approx(told[1], abs=0.02)
+    screened.clear()
+    assert texts(said(loaded, pictures, range(5), insist=True)) == texts(
+        said(captioner(parts, GREEDY), pictures, range(5), insist=True)
+    )
+    assert not screened
 
 
 def edit(path, **changes):
