@@ -272,8 +272,7 @@ def load(model: Model) -> Blip2Captioner:
 
 def suit_cpu(model: Blip2ForConditionalGeneration) -> Screen | None:
     """Let a model in float32 infer fast on a CPU, in place, and return the screen that suits it."""
-    for part in (model.vision_model, model.qformer):
-        overwrite_activations(part)
+    overwrite_activations(model)
     screen = screen_of(model.language_model)
     pack(model.language_model)
     return screen

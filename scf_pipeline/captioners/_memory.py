@@ -28,7 +28,9 @@ def use_large_pages() -> None:
 
 
 def overwrite_activations(model: nn.Module) -> None:
-    """Let GELUs write over what they are given, which must be read by nothing else, in place."""
+    """Let GELU and ReLU write over what they are given, which nothing else may read."""
     for part in model.modules():
-        if isinstance(part, GELUActivation) and part.act is nn.functional.gelu:
+        if isinstance(part, nn.ReLU):
+            part.inplace = True
+        elif isinstance(part, GELUActivation) and part.act is nn.functional.gelu:
             part.act = torch.ops.aten.gelu_
