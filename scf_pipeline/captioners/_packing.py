@@ -8,13 +8,16 @@ plain layers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 LEAST_WEIGHTS = 1 << 17
 """Size of a matrix from which it is reordered; smaller ones stay in a processor's cache."""
+
+ALIKE = ("q_proj", "k_proj", "v_proj")
+"""Layers of an attention, all of which read the same rows."""
 
 ROWS = 8
 """Rows that the order is made for. It serves any number of them."""
@@ -40,17 +43,55 @@ class Packed(nn.Module):
     """A linear layer that only infers, in float32 on a CPU.
 
     Args:
-        layer: The layer whose weights it takes.
+        layers: The layers whose weights it takes, all with a bias or none. Several give their
+            results side by side.
     """
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, *layers: nn.Linear) -> None:
         super().__init__()
-        self._weight = reorder(layer.weight.detach())
-        self._bias = None if layer.bias is None else layer.bias.detach()
+        biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+        self._weight = reorder(torch.cat([layer.weight.detach() for layer in layers]))
+        self._bias = torch.cat(biases) if biases else None
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return rows times weights plus bias, (..., inputs) -> (..., outputs)."""
         return multiply(rows, self._weight, self._bias)
+
+
+class Together:
+    """Layers that read the same rows: the first that is asked multiplies for all of them.
+
+    Args:
+        layers: As `Packed` takes them.
+    """
+
+    def __init__(self, *layers: nn.Linear) -> None:
+        self._packed = Packed(*layers)
+        self._sizes = [layer.out_features for layer in layers]
+        self._rows: Tensor | None = None
+        self._waiting: dict[int, Tensor] = {}
+
+    def part(self, number: int, rows: Tensor) -> Tensor:
+        """Return what one layer makes of the rows, which may not change before all were asked."""
+        if rows is not self._rows or number not in self._waiting:
+            parts = torch.split(self._packed(rows), self._sizes, dim=-1)
+            self._rows, self._waiting = rows, dict(enumerate(parts))
+        found = self._waiting.pop(number)
+        if not self._waiting:
+            self._rows = None
+        return found
+
+
+class Part(nn.Module):
+    """One of the layers that are multiplied together."""
+
+    def __init__(self, together: Together, number: int) -> None:
+        super().__init__()
+        self._together, self._number = together, number
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return rows times weights plus bias, (..., inputs) -> (..., outputs)."""
+        return self._together.part(self._number, rows)
 
 
 def pack(language: nn.Module, *, least: int = LEAST_WEIGHTS) -> None:
@@ -64,13 +105,22 @@ def pack(language: nn.Module, *, least: int = LEAST_WEIGHTS) -> None:
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
-    for name, part in list(language.named_children()):
-        if type(part) is nn.Linear and _gains(part.weight, least):
-            setattr(language, name, Packed(part))
-        else:
-            pack(part, least=least)
+    large = {name: part for name, part in language.named_children() if _gains(part, least)}
+    alike = [large[name] for name in ALIKE if name in large]
+    if len(alike) == len(ALIKE) and len({layer.bias is None for layer in alike}) == 1:
+        together = Together(*alike)
+        for number, name in enumerate(ALIKE):
+            setattr(language, name, Part(together, number))
+            del large[name]
+    for name, layer in large.items():
+        setattr(language, name, Packed(layer))
+    for part in language.children():
+        pack(part, least=least)
 
 
-def _gains(weight: Tensor, least: int) -> bool:
+def _gains(part: nn.Module, least: int) -> TypeGuard[nn.Linear]:
+    if type(part) is not nn.Linear:
+        return False
+    weight = part.weight
     is_plain = weight.device.type == "cpu" and weight.dtype == torch.float32
     return is_plain and weight.numel() >= least

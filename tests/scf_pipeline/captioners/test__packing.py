@@ -1,8 +1,10 @@
+import weakref
+
 import pytest
 import torch
 from torch import nn
 
-from scf_pipeline.captioners._packing import LEAST_WEIGHTS, Packed, pack
+from scf_pipeline.captioners._packing import ALIKE, LEAST_WEIGHTS, Packed, Part, pack
 
 
 class Model(nn.Module):
@@ -57,3 +59,43 @@ def test_without_onednn_nothing_is_done(monkeypatch):
     model = Model()
     pack(model)
     assert not any(isinstance(part, Packed) for part in model.modules())
+
+
+class Attention(nn.Module):
+    def __init__(self, biases=(True, True, True)):
+        super().__init__()
+        torch.manual_seed(1)
+        outputs = LEAST_WEIGHTS // 64
+        for name, bias in zip(ALIKE, biases, strict=True):
+            setattr(self, name, nn.Linear(64, outputs, bias=bias))
+
+    def forward(self, rows, order=ALIKE):
+        return {name: getattr(self, name)(rows) for name in order}
+
+
+@pytest.mark.parametrize("biases", [(True, True, True), (False, False, False), (True, False, True)])
+def test_layers_of_an_attention_say_the_same_together(biases):
+    attention = Attention(biases)
+    first, second = torch.randn(3, 1, 64), torch.randn(5, 4, 64)
+    with torch.inference_mode():
+        plain = [attention(rows) for rows in (first, second)]
+        pack(attention)
+        found = [attention(rows) for rows in (first, second)]
+        again = attention(first, [*ALIKE, "k_proj"])
+        backwards = attention(second, ALIKE[::-1])
+    for mine, theirs in zip([*found, again, backwards], [*plain, *plain], strict=True):
+        for name in ALIKE:
+            assert torch.allclose(mine[name], theirs[name], atol=1e-5)
+    kinds = {type(getattr(attention, name)) for name in ALIKE}
+    assert kinds == ({Part} if len(set(biases)) == 1 else {Packed})
+
+
+def test_layers_that_are_multiplied_together_keep_no_rows():
+    attention = Attention()
+    pack(attention)
+    rows = torch.randn(3, 64)
+    with torch.inference_mode():
+        attention(rows)
+    watch = weakref.ref(rows)
+    del rows
+    assert watch() is None

@@ -12,13 +12,14 @@ from scf_pipeline.captioners._seeing import Eye, pictures_at_once, see
 from scf_pipeline.miniature.models import Blip2Sizes, build_blip2
 from scf_pipeline.miniature.tokenizer import learn_opt_tokenizer
 
+SMALL, BIG = {"height": 32, "width": 32}, {"height": 48, "width": 48}
 PROCESSORS = {
-    "published": BlipImageProcessorPil(size={"height": 32, "width": 32}),
+    "published": BlipImageProcessorPil(size=SMALL),
     "other-colours": BlipImageProcessorPil(
         size={"height": 48, "width": 48}, image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.5, 1.0]
     ),
-    "no-normalizing": BlipImageProcessorPil(size={"height": 32, "width": 32}, do_normalize=False),
-    "bilinear": BlipImageProcessorPil(size={"height": 32, "width": 32}, resample=2),
+    "no-normalizing": BlipImageProcessorPil(size=SMALL, do_normalize=False),
+    "bilinear": BlipImageProcessorPil(size=SMALL, resample=2),
 }
 SIZES = [(32, 32), (33, 47), (224, 224), (50, 30), (1, 1), (3, 3)]
 
@@ -34,6 +35,24 @@ def test_pixels_are_those_of_the_processor_to_the_last_bit(processor, dtype):
     prepared = [eye.prepare(picture) for picture in pictures]
     found = eye.pixel_values(prepared, device=torch.device("cpu"), dtype=dtype)
     assert torch.equal(found, whole["pixel_values"].to(dtype))
+
+
+@pytest.mark.parametrize(
+    ("processor", "asked"),
+    [
+        (PROCESSORS["published"], 0),
+        (BlipImageProcessorPil(size=BIG, do_center_crop=True, crop_size=SMALL), 1),
+    ],
+    ids=["kept", "cropped"],
+)
+def test_the_processor_is_spared_pictures_that_it_would_leave_as_they_are(processor, asked):
+    eye = Eye(processor)
+    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    wanted = eye._fit(picture)
+    calls = []
+    eye._fit = lambda _: calls.append(1) or wanted
+    assert np.array_equal(eye.prepare(picture), wanted)
+    assert len(calls) == asked
 
 
 def test_a_prepared_picture_stays_in_8_bits():
