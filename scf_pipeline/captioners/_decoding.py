@@ -20,16 +20,13 @@ from torch import Tensor
 
 from scf_pipeline.captioners._reading import Reader, close_ranks
 from scf_pipeline.captioners._rules import Rules
-from scf_pipeline.captioners._screening import Screen
+from scf_pipeline.captioners._screening import BLOCK, Screen
 
 NEVER = -1e9
 """Score of what may not be chosen; `generate` uses the same."""
 
-BLOCK = 32
-"""Scores whose best is looked at first; OPT's vocabulary is a multiple of it."""
-
 FEWEST_BLOCKS = 8
-"""Blocks for each score that is asked for, from which that pays."""
+"""Blocks for each score that is asked for, from which it pays to look at the best of each first."""
 
 CACHED_SCORES = 1 << 19
 """Scores of tokens that a core of a CPU keeps at hand, at four bytes each."""
