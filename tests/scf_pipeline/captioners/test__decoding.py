@@ -97,6 +97,8 @@ def is_caption(tokens, rules):
 @pytest.fixture(scope="module", params=[0, 1, 2, "packed", "screened"])
 def speaker(request):
     options = {"packed": {"packed": True}, "screened": {"packed": True, "screened": True}}
+    if request.param == "screened":
+        request.getfixturevalue("onednn_in_bfloat16")
     if request.param in options:
         return Speaker(0, **options[request.param])
     return Speaker(request.param)

@@ -5,9 +5,7 @@ from transformers import OPTConfig, OPTForCausalLM
 from scf_pipeline.captioners import _screening
 from scf_pipeline.captioners._screening import Screen, screen_of
 
-pytestmark = pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN needs AVX-512 for bfloat16"
-)
+pytestmark = pytest.mark.usefixtures("onednn_in_bfloat16")
 
 BANNED = [3]
 

@@ -220,6 +220,7 @@ def test_a_saved_checkpoint_says_the_same_after_loading(parts, pictures, folder)
     assert said(loaded, pictures, seeds) == said(captioner(parts, SAMPLED), pictures, seeds)
 
 
+@pytest.mark.usefixtures("onednn_in_bfloat16")
 def test_a_loaded_checkpoint_screens_the_best_tokens_and_no_others(
     parts, pictures, tmp_path, monkeypatch
 ):
