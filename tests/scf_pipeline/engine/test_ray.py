@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -264,6 +265,34 @@ def test_two_stages_share_the_cluster(ray_engine: Engine, tmp_path: Path) -> Non
     for thread in threads:
         thread.join(timeout=120)
     assert done == {"a": [0, 1, 2], "b": [0, 1, 2]}
+
+
+def test_a_stage_in_which_nothing_happens_is_looked_at_seldom(
+    ray_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.data._internal.execution.streaming_executor import StreamingExecutor
+
+    looks: list[float] = []
+    step = StreamingExecutor._scheduling_loop_step
+
+    def look(executor: StreamingExecutor, topology: Any) -> bool:
+        looks.append(time.monotonic())
+        return step(executor, topology)
+
+    def make() -> Kernel:
+        def kernel(rows: pa.Table) -> pa.Table:
+            begun = time.monotonic()
+            time.sleep(3)
+            (tmp_path / "while").write_text(json.dumps([begun, time.monotonic()]))
+            return rows
+
+        return kernel
+
+    monkeypatch.setattr(StreamingExecutor, "_scheduling_loop_step", look)
+    assert run(ray_engine, make, parts(1), tmp_path) == [0]
+    begun, ended = json.loads((tmp_path / "while").read_text())
+    # Ray Data alone looks ten times a second.
+    assert 1 <= sum(begun < when < ended for when in looks) <= 3 * (ended - begun)
 
 
 def test_a_stage_that_finished_frees_its_workers(ray_engine: Engine, tmp_path: Path) -> None:
