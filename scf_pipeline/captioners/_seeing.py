@@ -59,12 +59,16 @@ class Eye:
         self, prepared: Sequence[NDArray[np.uint8]], *, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
         """Return prepared pictures as the vision tower wants them, (B, 3, side, side)."""
-        pixels = torch.from_numpy(np.stack(prepared)).to(device).int()
-        found = [
-            values.index_select(0, pixels[:, channel].flatten()).view_as(pixels[:, channel])
-            for channel, values in enumerate(self.values.to(device, dtype))
-        ]
-        return torch.stack(found, dim=1)
+        pixels = torch.from_numpy(np.stack(prepared)).to(device)
+        tables = self.values.to(device, dtype)
+        found = torch.empty(pixels.shape, device=device, dtype=dtype)
+        # One picture at a time stays in a CPU's cache.
+        count = 1 if device.type == "cpu" else len(pixels)
+        for some, there in zip(pixels.split(count), found.split(count), strict=True):
+            for channel, values in enumerate(tables):
+                places = some[:, channel].int().flatten()
+                there[:, channel] = values.index_select(0, places).view_as(there[:, channel])
+        return found
 
     def _process(self, picture: NDArray[np.uint8], **options: bool) -> Any:  # noqa: ANN401
         found = self.image_processor(Image.fromarray(picture), return_tensors="np", **options)
