@@ -64,7 +64,7 @@ class Eye:
         found = torch.empty(pixels.shape, device=device, dtype=dtype)
         # One picture at a time stays in a CPU's cache.
         count = 1 if device.type == "cpu" else len(pixels)
-        for some, there in zip(pixels.split(count), found.split(count), strict=True):
+        for some, there in zip(torch.split(pixels, count), torch.split(found, count), strict=True):
             for channel, values in enumerate(tables):
                 places = some[:, channel].int().flatten()
                 there[:, channel] = values.index_select(0, places).view_as(there[:, channel])
