@@ -10,6 +10,9 @@ from PIL import Image
 
 from scf_pipeline.errors import ArtifactError
 
+NO_MEMORY = "out of memory"
+"""What Pillow's decoders say of a picture, sound or not, when an allocation of theirs fails."""
+
 
 def decode_png(data: bytes, *, name: str) -> NDArray[np.uint8]:
     """Return the pixels of a PNG, RGB, (H, W, 3).
@@ -20,11 +23,14 @@ def decode_png(data: bytes, *, name: str) -> NDArray[np.uint8]:
 
     Raises:
         ArtifactError: If it is none, or ends early.
+        MemoryError: If memory does not suffice for its pixels.
     """
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if str(error).startswith(NO_MEMORY):
+            raise MemoryError(str(error)) from error
         raise ArtifactError(
             f"A picture must be a sound PNG, but is not: {error}.",
             where=name,
